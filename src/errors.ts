@@ -1,0 +1,19 @@
+/**
+ * A mistake of the person who runs aoed: a bad option, a bad configuration, a path that cannot be
+ * opened. The message is one line that names the place and the remedy; the process ends with exit
+ * code 2 and nothing has been changed on disk.
+ */
+export class UsageError extends Error {
+  readonly exitCode = 2;
+
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "UsageError";
+  }
+}
+
+/** The `code` of a system error ("ENOENT"), or undefined for anything else that was thrown. */
+export function systemErrorCode(error: unknown): string | undefined {
+  if (typeof error !== "object" || error === null || !("code" in error)) return undefined;
+  return typeof error.code === "string" ? error.code : undefined;
+}

@@ -1,0 +1,85 @@
+/**
+ * EthernetPort: whole Ethernet frames in and out of one interface, in batches, without copies.
+ *
+ * Frames live in the FrameArena. `receive` takes free frames from the arena, fills them and lists
+ * them in `received`; each of those then belongs to the caller, who gives it back with `send`
+ * (ownership passes to the port, which releases it once the kernel has it) or `release`. A port
+ * knows nothing of AoE.
+ *
+ * ```
+ *   receive()  → received.frames[0..n), received.lengths[0..n)
+ *   send(f, n) → queued          transmit() → handed to the kernel in one call
+ * ```
+ */
+export interface EthernetPort {
+  /** The interface as the administrator names it: "eth0". */
+  readonly name: string;
+  readonly link: LinkState;
+  readonly received: ReceivedFrames;
+  readonly statistics: PortStatistics;
+
+  /**
+   * Receives at most `maxFrames` frames (bounded by the arena and `received`), never waits.
+   * @returns how many entries of `received` are valid until the next call
+   */
+  receive(maxFrames: number): number;
+
+  /** Queues a frame of `lengthBytes` octets (at least 60, at most MTU + 14) and takes it over. */
+  send(frame: number, lengthBytes: number): void;
+
+  /** Hands queued frames to the kernel; what does not fit now follows when there is room. */
+  transmit(): void;
+
+  /** Gives a received frame back unanswered. */
+  release(frame: number): void;
+
+  /** Called when frames may be waiting. Level-triggered: again on the next turn if some remain. */
+  onReadable: (() => void) | undefined;
+
+  /** Called after `link` changed: MTU, MAC, up, down, removed, added again. */
+  onLinkChange: ((previous: LinkState) => void) | undefined;
+
+  /** Stops receiving, but still sends (to answer what is in flight before the end). */
+  stopReceiving(): void;
+
+  close(): Promise<void>;
+}
+
+export interface LinkState {
+  /** Six octets. */
+  readonly mac: Uint8Array;
+  /** Octets after the Ethernet header that one frame carries. */
+  readonly mtuBytes: number;
+  readonly up: boolean;
+}
+
+export interface ReceivedFrames {
+  /** Frame numbers in the arena. */
+  readonly frames: Int32Array;
+  /** Octets in the frame. */
+  readonly lengths: Int32Array;
+}
+
+export interface PortStatistics {
+  receivedFrames: number;
+  sentFrames: number;
+  /** Frames that the kernel dropped because the receive buffer was full. */
+  receiveOverruns: number;
+  /** Frames longer than a frame of the arena, dropped. */
+  truncatedFrames: number;
+  /** Frames that could not be sent (interface gone, or longer than the MTU of now). */
+  sendFailures: number;
+  /** Times that the transmit queue was full and the rest had to wait. */
+  sendStalls: number;
+}
+
+export function emptyPortStatistics(): PortStatistics {
+  return {
+    receivedFrames: 0,
+    sentFrames: 0,
+    receiveOverruns: 0,
+    truncatedFrames: 0,
+    sendFailures: 0,
+    sendStalls: 0,
+  };
+}
