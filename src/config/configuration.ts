@@ -65,7 +65,6 @@ export interface CasConfiguration {
 }
 
 export const DEFAULT_BUFFER_COUNT = 64;
-export const DEFAULT_WRITEBACK_INTERVAL_MS = 1000;
 export const DEFAULT_CAS_BLOCK_SIZE_BYTES = 4096;
 
 /** "e1.0", as clients name a target (/dev/etherd/e1.0). */

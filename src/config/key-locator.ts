@@ -52,9 +52,11 @@ class Scanner {
     for (;;) {
       this.#skip(/[\s\uFEFF]*(?:#[^\n]*\s*)*/y);
       if (this.#at >= this.#text.length) return this.#offsets;
+      const start = this.#at;
       if (this.#peek("[[")) table = this.#arrayOfTablesHeader();
       else if (this.#peek("[")) table = this.#tableHeader();
       else this.#keyAndValue(table);
+      if (this.#at === start) throw new Error(`no TOML at offset ${start}: the parser accepted it`);
     }
   }
 

@@ -84,5 +84,8 @@ export function parseMacAddress(text: string): number | undefined {
 
 /** 48-bit number → "aa:bb:cc:dd:ee:ff". */
 export function formatMacAddress(address: number): string {
-  return address.toString(16).padStart(12, "0").replace(/..(?=.)/g, "$&:");
+  return address
+    .toString(16)
+    .padStart(12, "0")
+    .replace(/..(?=.)/g, "$&:");
 }
