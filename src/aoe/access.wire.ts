@@ -56,7 +56,12 @@ export function writeMaskResult(
 }
 
 /** Writes one directive that adds `mac`, the form in which a list is told. */
-export function writeMaskDirective(bytes: Uint8Array, at: number, index: number, mac: number): void {
+export function writeMaskDirective(
+  bytes: Uint8Array,
+  at: number,
+  index: number,
+  mac: number,
+): void {
   const directive = at + MASK_DIRECTIVES_OFFSET_BYTES + index * MASK_DIRECTIVE_BYTES;
   bytes[directive] = 0;
   bytes[directive + 1] = MaskDirective.add;

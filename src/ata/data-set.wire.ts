@@ -6,6 +6,8 @@
  *   0  first LBA, six octets   6  sectors, two octets
  * ```
  */
+import { readUint48, writeUint48 } from "./registers.wire.ts";
+
 const RANGE_BYTES = 8;
 const RANGES_IN_BLOCK = 64;
 
@@ -20,10 +22,8 @@ export function dataSetRangeCount(blocks: number): number {
 
 export function dataSetRange(bytes: Uint8Array, at: number, index: number): DataSetRange {
   const range = at + index * RANGE_BYTES;
-  const low = bytes[range] | (bytes[range + 1] << 8) | (bytes[range + 2] << 16);
-  const high = bytes[range + 3] | (bytes[range + 4] << 8) | (bytes[range + 5] << 16);
   return {
-    lba: high * 0x1000000 + low,
+    lba: readUint48(bytes, range),
     sectors: bytes[range + 6] | (bytes[range + 7] << 8),
   };
 }
@@ -35,13 +35,7 @@ export function writeDataSetRange(
   range: DataSetRange,
 ): void {
   const first = at + index * RANGE_BYTES;
-  const high = Math.floor(range.lba / 0x1000000);
-  bytes[first] = range.lba;
-  bytes[first + 1] = range.lba >>> 8;
-  bytes[first + 2] = range.lba >>> 16;
-  bytes[first + 3] = high;
-  bytes[first + 4] = high >>> 8;
-  bytes[first + 5] = high >>> 16;
+  writeUint48(bytes, first, range.lba);
   bytes[first + 6] = range.sectors;
   bytes[first + 7] = range.sectors >>> 8;
 }

@@ -169,8 +169,7 @@ export interface IdentifiedDisk {
 }
 
 export function readIdentify(bytes: Uint8Array, at: number): IdentifiedDisk {
-  const word = (index: number): number =>
-    bytes[at + index * 2] | (bytes[at + index * 2 + 1] << 8);
+  const word = (index: number): number => bytes[at + index * 2] | (bytes[at + index * 2 + 1] << 8);
   const isLba48 = ((word(Word.supported83) | word(Word.enabled86)) & LBA48) !== 0;
   let sectors = word(Word.sectors28) + word(Word.sectors28 + 1) * 0x10000;
   if (isLba48) {

@@ -56,18 +56,25 @@ export function lba28(bytes: Uint8Array, at: number): number {
 
 /** A 48-bit address; it fits a number exactly. */
 export function lba48(bytes: Uint8Array, at: number): number {
-  const first = at + LBA;
+  return readUint48(bytes, at + LBA);
+}
+
+export function writeLba48(bytes: Uint8Array, at: number, lba: number): void {
+  writeUint48(bytes, at + LBA, lba);
+}
+
+/** Six octets, least significant first, at `first`: how ATA writes an LBA everywhere. */
+export function readUint48(bytes: Uint8Array, first: number): number {
   const low = bytes[first] | (bytes[first + 1] << 8) | (bytes[first + 2] << 16);
   const high = bytes[first + 3] | (bytes[first + 4] << 8) | (bytes[first + 5] << 16);
   return high * 0x1000000 + low;
 }
 
-export function writeLba48(bytes: Uint8Array, at: number, lba: number): void {
-  const first = at + LBA;
-  const high = Math.floor(lba / 0x1000000);
-  bytes[first] = lba;
-  bytes[first + 1] = lba >>> 8;
-  bytes[first + 2] = lba >>> 16;
+export function writeUint48(bytes: Uint8Array, first: number, value: number): void {
+  const high = Math.floor(value / 0x1000000);
+  bytes[first] = value;
+  bytes[first + 1] = value >>> 8;
+  bytes[first + 2] = value >>> 16;
   bytes[first + 3] = high;
   bytes[first + 4] = high >>> 8;
   bytes[first + 5] = high >>> 16;
