@@ -2,7 +2,12 @@ import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { UsageError } from "../errors.ts";
 import type { Configuration } from "./configuration.ts";
-import { ConfigurationError, type ConfigurationOptions, parseConfiguration } from "./load.ts";
+import {
+  ConfigurationError,
+  type ConfigurationOptions,
+  formatProblem,
+  parseConfiguration,
+} from "./load.ts";
 
 const FILE = "/etc/aoed/aoed.toml";
 
@@ -14,7 +19,9 @@ function problemsOf(text: string): readonly string[] {
   try {
     parsed(text);
   } catch (error) {
-    if (error instanceof ConfigurationError) return error.problems;
+    if (error instanceof ConfigurationError) {
+      return error.problems.map((problem) => formatProblem(problem, FILE));
+    }
     throw error;
   }
   return [];
@@ -304,7 +311,9 @@ describe("any text", () => {
         } catch (error) {
           expect(error).toBeInstanceOf(UsageError);
           for (const problem of (error as ConfigurationError).problems) {
-            expect(problem).toMatch(/^\/etc\/aoed\/aoed\.toml:\d+:\d+: [^\n\r]+$/);
+            expect(formatProblem(problem, FILE)).toMatch(
+              /^\/etc\/aoed\/aoed\.toml:\d+:\d+: [^\n\r]+$/,
+            );
           }
         }
       }),

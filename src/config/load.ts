@@ -31,14 +31,31 @@ export interface ConfigurationOptions {
 
 export const NO_CONTROL_SOCKET = "none";
 
-/** Every mistake of a file, each one line: `FILE:LINE:COLUMN: KEY: what is wrong; what is right`. */
-export class ConfigurationError extends UsageError {
-  readonly problems: readonly string[];
+/** A mistake in a configuration file. */
+export interface ConfigurationProblem {
+  /** Counts from 1, as `column` does. */
+  readonly line: number;
+  readonly column: number;
+  /** "target[0].size"; empty when the file is not TOML at all. */
+  readonly key: string;
+  /** What is wrong; what would be right. */
+  readonly message: string;
+}
 
-  constructor(problems: readonly string[], path: string) {
+/** `FILE:LINE:COLUMN: KEY: what is wrong; what would be right`, always one line. */
+export function formatProblem(problem: ConfigurationProblem, path: string): string {
+  const key = problem.key === "" ? "" : `${problem.key}: `;
+  return `${path}:${problem.line}:${problem.column}: ${key}${problem.message}`;
+}
+
+/** Every mistake of a file; the message is the first one. */
+export class ConfigurationError extends UsageError {
+  readonly problems: readonly ConfigurationProblem[];
+
+  constructor(problems: readonly ConfigurationProblem[], path: string) {
     const others = problems.length - 1;
     const more = others === 0 ? "" : ` (and ${others} more: aoed check-config ${path})`;
-    super(`${problems[0]}${more}`);
+    super(`${formatProblem(problems[0], path)}${more}`);
     this.name = "ConfigurationError";
     this.problems = problems;
   }
@@ -88,8 +105,9 @@ function parseToml(text: string, path: string): Table {
   } catch (error) {
     if (!(error instanceof TomlError)) throw error;
     const reason = error.message.split("\n", 1)[0].replace(/^Invalid TOML document: /, "");
-    const place = `${path}:${error.line}:${error.column}`;
-    throw new ConfigurationError([`${place}: not valid TOML: ${printable(reason)}`], path);
+    const message = `not valid TOML: ${printable(reason)}`;
+    const { line, column } = error;
+    throw new ConfigurationError([{ line, column, key: "", message }], path);
   }
 }
 
@@ -109,7 +127,7 @@ class Reader {
   readonly #positions: KeyPositions;
   readonly #path: string;
   readonly #options: ConfigurationOptions;
-  readonly #problems: { line: number; column: number; text: string }[] = [];
+  readonly #problems: ConfigurationProblem[] = [];
 
   constructor(
     document: Table,
@@ -129,10 +147,7 @@ class Reader {
     const targets = this.#targets();
     if (this.#problems.length > 0 || server === undefined) {
       const inOrder = this.#problems.toSorted((a, b) => a.line - b.line || a.column - b.column);
-      throw new ConfigurationError(
-        inOrder.map((problem) => problem.text),
-        this.#path,
-      );
+      throw new ConfigurationError(inOrder, this.#path);
     }
     return { server, targets };
   }
@@ -264,9 +279,7 @@ class Reader {
   }
 
   #problem(place: KeyPath, message: string): void {
-    const { line, column } = this.#positions.of(place);
-    const text = `${this.#path}:${line}:${column}: ${keyName(place)}: ${message}`;
-    this.#problems.push({ line, column, text });
+    this.#problems.push({ ...this.#positions.of(place), key: keyName(place), message });
   }
 }
 
