@@ -26,7 +26,7 @@ const mayImport: Record<string, string[]> = {
 
   config: ["errors", "storage", "system"],
   initiator: ["ethernet", "aoe", "ata", "storage", ...foundations],
-  control: ["target", "aoe", "storage", ...foundations],
+  control: ["ethernet", "target", "aoe", "storage", ...foundations],
   server: [
     "config",
     "control",

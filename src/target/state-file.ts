@@ -2,6 +2,7 @@ import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { systemErrorCode, UsageError } from "../errors.ts";
+import { formatMac, parseMac } from "./mac.ts";
 
 /**
  * What an initiator may leave at a target and must find again after a restart: config string, MAC
@@ -30,16 +31,6 @@ export const EMPTY_STATE: TargetState = {
 
 const MAGIC = "aoed-target-state";
 const VERSION = 1;
-
-export function formatMac(mac: number): string {
-  const digits = mac.toString(16).padStart(12, "0");
-  return digits.replace(/(..)(?!$)/g, "$1:");
-}
-
-export function parseMac(text: string): number | undefined {
-  if (!/^[0-9a-f]{2}(:[0-9a-f]{2}){5}$/i.test(text)) return undefined;
-  return Number.parseInt(text.replaceAll(":", ""), 16);
-}
 
 export function encodeState(state: TargetState): string {
   const body = `${JSON.stringify({
