@@ -12,6 +12,19 @@ export interface Shim {
   /** shim/memory.c */
   mapMemory(lengthBytes: number): ArrayBuffer;
 
+  /** shim/disk-queue.c: worker threads for one disk; the table's layout is in shim/disk.h. */
+  diskOpen(
+    table: ArrayBuffer,
+    memory: ArrayBuffer,
+    completions: Int32Array,
+    threadLimit: number,
+    onCompletion: (count: number) => void,
+  ): DiskHandle;
+  /** Runs what a chain can do without waiting for the disk; returns how many requests are done. */
+  diskRunNow(disk: DiskHandle, head: number): number;
+  diskSubmit(disk: DiskHandle, heads: Int32Array, count: number): number;
+  diskClose(disk: DiskHandle): void;
+
   /** shim/poll.c: watches a descriptor on this thread's event loop. */
   pollOpen(descriptor: number, callback: (status: number, events: number) => void): PollHandle;
   /** Waits for POLL_READABLE | POLL_WRITABLE; 0 stops. */
@@ -69,6 +82,9 @@ export interface Shim {
 }
 
 /** What `pollOpen` returns; it means nothing outside the shim. */
+/** The queue of one disk (shim/disk-queue.c). */
+export type DiskHandle = { readonly disk: unique symbol };
+
 export type PollHandle = { readonly poll: unique symbol };
 
 /** UV_READABLE and UV_WRITABLE of libuv. */
