@@ -81,10 +81,10 @@ export interface Shim {
   netlinkReceive(descriptor: number, buffer: Uint8Array): number;
 }
 
-/** What `pollOpen` returns; it means nothing outside the shim. */
-/** The queue of one disk (shim/disk-queue.c). */
+/** What `diskOpen` returns; it means nothing outside the shim. */
 export type DiskHandle = { readonly disk: unique symbol };
 
+/** What `pollOpen` returns; it means nothing outside the shim. */
 export type PollHandle = { readonly poll: unique symbol };
 
 /** UV_READABLE and UV_WRITABLE of libuv. */
