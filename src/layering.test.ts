@@ -39,7 +39,16 @@ const mayImport: Record<string, string[]> = {
     "storage",
     ...foundations,
   ],
-  cli: ["server", "config", "control", "initiator", "ethernet", "storage", ...foundations],
+  cli: [
+    "server",
+    "config",
+    "control",
+    "initiator",
+    "ethernet",
+    "target",
+    "storage",
+    ...foundations,
+  ],
 };
 
 const source = dirname(fileURLToPath(import.meta.url));

@@ -1,23 +1,13 @@
 import { createRequire } from "node:module";
-import { destination, type Level, type Logger, pino } from "pino";
+import { destination, type Logger, pino } from "pino";
 import type PinoPretty from "pino-pretty";
+import type { LogLevel } from "./levels.ts";
 
 /**
  * Logs go to standard error: for people when that is a terminal, one JSON object a line otherwise.
  * Standard output is kept for what a command answers.
  */
 export type Log = Logger;
-export type LogLevel = Level | "silent";
-
-export const LOG_LEVELS = [
-  "fatal",
-  "error",
-  "warn",
-  "info",
-  "debug",
-  "trace",
-  "silent",
-] as const satisfies readonly LogLevel[];
 
 const STANDARD_ERROR = 2;
 
