@@ -2,16 +2,17 @@
 #include "closed-loop.h"
 
 #include "pattern.h"
+#include "reply-ring.h"
 
 #include <errno.h>
 #include <stdlib.h>
 #include <sys/socket.h>
-#include <sys/time.h>
 #include <time.h>
 
 enum {
     BATCH_FRAMES = 64,
-    RECEIVE_WAIT_US = 10000, /* how often an idle loop looks for requests to send again */
+    LONGEST_SLEEP_MS = 10, /* how often an idle loop looks for requests to send again */
+    LOOK_EVERY_NS = 2000,
     TAG_SLOT_BITS = 16,
     TAG_GENERATION_MASK = 0x7fff, /* bit 31 stays clear: the Linux driver's half of the tags */
 };
@@ -52,10 +53,7 @@ struct loop {
     struct request *outgoing_requests[BATCH_FRAMES];
     unsigned outgoing_count;
 
-    struct mmsghdr incoming[BATCH_FRAMES];
-    struct iovec incoming_vectors[BATCH_FRAMES];
-    uint8_t *incoming_frames;
-    size_t incoming_bytes;
+    struct reply_ring ring;
 };
 
 uint64_t monotonic_ns(void)
@@ -68,6 +66,8 @@ uint64_t monotonic_ns(void)
 /* Sends what has been queued. A frame that the kernel has no buffer for is left to the timeout. */
 static void send_queued(struct loop *loop)
 {
+    if (loop->outgoing_count == 0)
+        return;
     uint64_t now_ns = monotonic_ns();
     for (unsigned index = 0; index < loop->outgoing_count; index++) {
         struct request *request = loop->outgoing_requests[index];
@@ -99,7 +99,8 @@ static void queue_request(struct loop *loop, struct request *request)
     vectors[0].iov_base = request->header;
     vectors[0].iov_len = request->is_write ? ATA_HEADER_BYTES : SHORTEST_FRAME_BYTES;
     vectors[1].iov_base = request->payload;
-    vectors[1].iov_len = request->is_write ? (size_t)loop->plan->sectors * SECTOR_BYTES : 0;
+    vectors[1].iov_len = (size_t)loop->plan->sectors * SECTOR_BYTES;
+    loop->outgoing[loop->outgoing_count].msg_hdr.msg_iovlen = request->is_write ? 2 : 1;
     loop->outgoing_requests[loop->outgoing_count] = request;
     if (++loop->outgoing_count == BATCH_FRAMES)
         send_queued(loop);
@@ -213,7 +214,7 @@ static void send_again(struct loop *loop)
 {
     if (loop->now_ns < loop->next_timeout_check_ns)
         return;
-    loop->next_timeout_check_ns = loop->now_ns + RECEIVE_WAIT_US * 1000ull;
+    loop->next_timeout_check_ns = loop->now_ns + LONGEST_SLEEP_MS * 1000000ull;
     for (unsigned index = 0; index < loop->request_count; index++) {
         struct request *request = &loop->requests[index];
         if (!request->under_way || request->first_sent_ns == 0 ||
@@ -224,17 +225,45 @@ static void send_again(struct loop *loop)
     }
 }
 
-static void receive_batch(struct loop *loop)
+static unsigned take_replies(struct loop *loop)
 {
-    /* MSG_TRUNC: the length is the frame's own, also where only its header is copied. */
-    int count = recvmmsg(loop->socket->descriptor, loop->incoming, BATCH_FRAMES,
-                         MSG_WAITFORONE | MSG_TRUNC, NULL);
-    if (count < 0 && errno != EAGAIN && errno != EINTR)
-        refuse("recvmmsg: %s", strerror(errno));
+    unsigned count = 0;
+    size_t frame_bytes;
+    const uint8_t *frame;
     loop->now_ns = monotonic_ns();
-    for (int index = 0; index < count; index++)
-        take_reply(loop, loop->incoming_frames + (size_t)index * loop->incoming_bytes,
-                   loop->incoming[index].msg_len);
+    while (count < BATCH_FRAMES && (frame = reply_ring_peek(&loop->ring, &frame_bytes)) != NULL) {
+        take_reply(loop, frame, frame_bytes);
+        reply_ring_release(&loop->ring);
+        count++;
+    }
+    return count;
+}
+
+/* The ring's next slot is left to the processor that writes to it for a moment. */
+static void pause_between_looks(struct loop *loop)
+{
+    uint64_t until_ns = loop->now_ns + LOOK_EVERY_NS;
+    do
+        loop->now_ns = monotonic_ns();
+    while (loop->now_ns < until_ns);
+}
+
+/*
+ * Waits awake at first: a client on a machine of its own costs the server no wake-up, and a sleeping
+ * one on the same machine would, by an interrupt to another processor for each batch of replies.
+ */
+static void wait_for_replies(struct loop *loop)
+{
+    size_t frame_bytes;
+    uint64_t waiting_from_ns = loop->now_ns;
+    do
+        pause_between_looks(loop);
+    while (reply_ring_peek(&loop->ring, &frame_bytes) == NULL &&
+           loop->now_ns < waiting_from_ns + loop->plan->spin_ns);
+    if (reply_ring_peek(&loop->ring, &frame_bytes) == NULL)
+        reply_ring_sleep(&loop->ring, LONGEST_SLEEP_MS);
+    loop->now_ns = monotonic_ns();
+    loop->result->idle_ns += loop->now_ns - waiting_from_ns;
 }
 
 static void *allocate(size_t count, size_t bytes)
@@ -270,22 +299,12 @@ static void prepare_requests(struct loop *loop)
 
 static void prepare_batches(struct loop *loop)
 {
-    /* Unless the data is looked at, the kernel is spared copying it. */
-    loop->incoming_bytes = ATA_HEADER_BYTES;
-    if (loop->plan->verify)
-        loop->incoming_bytes = LONGEST_FRAME_BYTES;
-    loop->incoming_frames = allocate(BATCH_FRAMES, loop->incoming_bytes);
-    for (unsigned index = 0; index < BATCH_FRAMES; index++) {
-        loop->incoming_vectors[index] = (struct iovec){
-            loop->incoming_frames + (size_t)index * loop->incoming_bytes, loop->incoming_bytes};
-        loop->incoming[index].msg_hdr.msg_iov = &loop->incoming_vectors[index];
-        loop->incoming[index].msg_hdr.msg_iovlen = 1;
+    for (unsigned index = 0; index < BATCH_FRAMES; index++)
         loop->outgoing[index].msg_hdr.msg_iov = loop->outgoing_vectors[index];
-        loop->outgoing[index].msg_hdr.msg_iovlen = 2;
-    }
-    struct timeval wait = {.tv_usec = RECEIVE_WAIT_US};
-    if (setsockopt(loop->socket->descriptor, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof wait) < 0)
-        refuse("SO_RCVTIMEO: %s", strerror(errno));
+    /* Unless the data is looked at, the kernel is spared copying it. */
+    loop->ring = reply_ring_open(loop->socket,
+                                 loop->plan->verify ? LONGEST_FRAME_BYTES : ATA_HEADER_BYTES,
+                                 loop->request_count);
 }
 
 void run_closed_loop(const struct packet_socket *socket, const uint8_t *server_mac,
@@ -306,12 +325,14 @@ void run_closed_loop(const struct packet_socket *socket, const uint8_t *server_m
 
     uint64_t give_up_ns = loop.measure_until_ns + drain_ns;
     while (loop.under_way > 0 && loop.now_ns < give_up_ns) {
-        receive_batch(&loop);
+        if (take_replies(&loop) == 0)
+            wait_for_replies(&loop);
         send_again(&loop);
         send_queued(&loop);
     }
     uint64_t ended_ns =
         loop.now_ns < loop.measure_until_ns ? loop.now_ns : loop.measure_until_ns;
     result->measured_ns = ended_ns > loop.measure_from_ns ? ended_ns - loop.measure_from_ns : 0;
+    result->elapsed_ns = loop.now_ns - loop.started_ns;
     result->unanswered = loop.under_way;
 }

@@ -27,6 +27,7 @@ struct load_plan {
     uint64_t warm_up_ns;
     uint64_t measured_ns;
     uint64_t timeout_ns;
+    uint64_t spin_ns; /* how long to wait for a reply before going to sleep */
 };
 
 struct load_result {
@@ -35,6 +36,8 @@ struct load_result {
     uint64_t reads;
     uint64_t all_operations; /* with the warm-up and what was under way at the end */
     uint64_t measured_ns;
+    uint64_t elapsed_ns;
+    uint64_t idle_ns; /* of elapsed_ns: nothing to do but wait */
     uint64_t retransmits;
     uint64_t unmatched_replies;
     uint64_t failed_operations;

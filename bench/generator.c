@@ -43,7 +43,7 @@ static __attribute__((noreturn)) void usage(void)
     refuse("usage: generator load --interface IF [--shelf 1] [--slot 0] [--window 1]\n"
            "         [--sectors 2] [--read-percent 100] [--random] [--seed 1] [--verify]\n"
            "         [--initiators 1] [--span-sectors N] [--operations N] [--seconds 1]\n"
-           "         [--warm-up 0] [--timeout-ms 250] [--wait-ms 10000]\n"
+           "         [--warm-up 0] [--timeout-ms 250] [--spin-us 100] [--wait-ms 10000]\n"
            "       generator image PATH SECTORS [SEED]\n"
            "       generator evict PATH");
 }
@@ -77,6 +77,7 @@ static const struct option known_options[] = {
     {"span-sectors", required_argument, NULL, 'p'}, {"operations", required_argument, NULL, 'o'},
     {"seconds", required_argument, NULL, 't'},      {"warm-up", required_argument, NULL, 'u'},
     {"timeout-ms", required_argument, NULL, 'x'},   {"wait-ms", required_argument, NULL, 'y'},
+    {"spin-us", required_argument, NULL, 'z'},
     {0},
 };
 
@@ -86,7 +87,7 @@ static struct settings read_settings(int argument_count, char **arguments)
     struct load_plan *plan = &settings.plan;
     *plan = (struct load_plan){.shelf = 1, .initiators = 1, .window = 1, .sectors = 2,
                                .read_percent = 100, .seed = 1, .measured_ns = 1000000000,
-                               .timeout_ns = 250 * ns_per_ms};
+                               .timeout_ns = 250 * ns_per_ms, .spin_ns = 100000};
     int option, position = -1;
     while ((option = getopt_long(argument_count, arguments, "", known_options, &position)) != -1) {
         const char *name = position < 0 ? "" : known_options[position].name;
@@ -109,6 +110,7 @@ static struct settings read_settings(int argument_count, char **arguments)
         case 'u': plan->warm_up_ns = seconds_argument(optarg, name); break;
         case 'x': plan->timeout_ns = ns_per_ms * number_argument(optarg, name, 1, 600000); break;
         case 'y': settings.wait_ms = number_argument(optarg, name, 0, 600000); break;
+        case 'z': plan->spin_ns = 1000 * number_argument(optarg, name, 0, 1000000); break;
         default: usage();
         }
     }
@@ -215,8 +217,9 @@ static void print_result(const struct settings *settings, const struct server *s
     for (unsigned initiator = 0; initiator < plan->initiators; initiator++)
         printf("%s%" PRIu64, initiator == 0 ? "" : ",", result->initiator_operations[initiator]);
     printf("],\"bufferCount\":%u,\"mostSectors\":%u,\"sizeSectors\":%" PRIu64
-           ",\"generatorCpuUs\":%.0f}\n",
-           server->buffer_count, server->most_sectors, server->size_sectors, own_cpu_us());
+           ",\"generatorCpuUs\":%.0f,\"generatorIdle\":%.4f}\n",
+           server->buffer_count, server->most_sectors, server->size_sectors, own_cpu_us(),
+           result->elapsed_ns == 0 ? 0 : (double)result->idle_ns / (double)result->elapsed_ns);
 }
 
 static int run_load(int argument_count, char **arguments)
