@@ -1,19 +1,20 @@
 import { readFileSync } from "node:fs";
 
 /**
- * The Ethernet interfaces of this network namespace, without the loopback. From /proc, which
- * follows the namespace; /sys shows the one in which it was mounted.
+ * The network interfaces of this network namespace. From /proc, which follows the namespace; /sys
+ * shows the one in which it was mounted.
  */
 export function interfaceNames(): string[] {
   const lines = readFileSync("/proc/self/net/dev", "utf8").split("\n").slice(2);
   return lines
     .map((line) => /^\s*([^\s]+):\s*\d/.exec(line)?.[1])
-    .filter((name) => name !== undefined && name !== "lo") as string[];
+    .filter((name) => name !== undefined);
 }
 
-/** For a message: "this machine has eth0, eth1". */
+/** For a message: "this machine has eth0, eth1"; the loopback is no interface to serve on. */
 export function listInterfaces(names = interfaceNames()): string {
-  return names.length === 0
+  const useful = names.filter((name) => name !== "lo");
+  return useful.length === 0
     ? "this network namespace has none but the loopback"
-    : `this machine has ${names.join(", ")}`;
+    : `this machine has ${useful.join(", ")}`;
 }

@@ -151,7 +151,7 @@ function checkedInterfaces(names: readonly string[]): readonly string[] {
 function checkServable({ server, targets }: Configuration): void {
   const present = interfaceNames();
   for (const name of server.interfaces) {
-    if (!present.includes(name) && name !== "lo") {
+    if (!present.includes(name)) {
       throw new UsageError(`interface ${name} does not exist; ${listInterfaces(present)}`);
     }
   }
