@@ -25,7 +25,7 @@ export interface ConfigurationOptions {
   /** Instead of the file's. */
   readonly port?: PortKind | undefined;
   readonly pcapPath?: string | undefined;
-  /** Where state is kept when the file does not say; by default `defaultStateDirectory(true)`. */
+  /** Instead of the file's; without both it is `defaultStateDirectory(true)`. */
   readonly stateDirectory?: string | undefined;
 }
 
@@ -161,7 +161,7 @@ class Reader {
     this.#unknownKeys(table, ["server"], Object.keys(serverSchema.entries));
     const keys = this.#parse(serverSchema, table, ["server"]);
     if (keys === undefined) return undefined;
-    const stateDirectory = this.#resolve(keys.state_dir) ?? this.#options.stateDirectory;
+    const stateDirectory = this.#options.stateDirectory ?? this.#resolve(keys.state_dir);
     return {
       interfaces: this.#interfaces(keys.interface, keys.interfaces),
       port: this.#options.port ?? keys.port,
