@@ -17,7 +17,8 @@ import { AoeError, ETHERNET_HEADER_BYTES } from "./header.wire.ts";
 
 /**
  * Command 2, MAC mask list (AoEr11 §3.3): who is heard by a target. An edit is applied as a whole
- * or not at all, and stored before it is confirmed.
+ * or not at all, and stored before it is confirmed. A list that would not fit the reply is full:
+ * 185 addresses at MTU 1500, 255 where the frames are larger.
  */
 export function answerMacMask(exchange: Exchange): void {
   switch (maskCommand(exchange.bytes, exchange.frameOffset)) {
@@ -34,8 +35,9 @@ function editMask(exchange: Exchange): void {
   const directives = requestDirectives(exchange);
   if (directives === undefined) return exchange.replyError(AoeError.badArgument);
   let outcome: EditedMask = { error: MaskError.none, mask: [], directive: 0 };
+  const limit = maskLimit(exchange);
   const change = exchange.target.changeState((state) => {
-    outcome = applyDirectives(state.mask, directives);
+    outcome = applyDirectives(state.mask, directives, limit);
     return outcome.error === MaskError.none ? { ...state, mask: outcome.mask } : undefined;
   });
   change.then(
@@ -63,10 +65,14 @@ export interface EditedMask {
   readonly directive: number;
 }
 
-/** Applies directives in order. The list keeps the order in which addresses were added. */
+/**
+ * Applies directives in order. The list keeps the order in which addresses were added.
+ * @param limit how long the list may become
+ */
 export function applyDirectives(
   mask: readonly number[],
   directives: readonly Directive[],
+  limit: number,
 ): EditedMask {
   const edited = new Set(mask);
   for (const [index, directive] of directives.entries()) {
@@ -74,8 +80,9 @@ export function applyDirectives(
       case MaskDirective.none:
         break;
       case MaskDirective.add:
+        if (edited.has(directive.mac)) break;
         edited.add(directive.mac);
-        if (edited.size > MASK_LIMIT) return { error: MaskError.listFull, mask, directive: index };
+        if (edited.size > limit) return { error: MaskError.listFull, mask, directive: index };
         break;
       case MaskDirective.remove:
         edited.delete(directive.mac);
@@ -91,11 +98,16 @@ function replyMaskError(exchange: Exchange, error: MaskError, directive: number)
   exchange.reply(writeMaskResult(exchange.bytes, exchange.frameOffset, error, directive));
 }
 
-/** Tells the list; of one that is longer than a frame of this interface, what fits. */
-function replyMask(exchange: Exchange): void {
-  const { bytes, frameOffset, port, target } = exchange;
+/** How many addresses a reply by the interface of this request can tell. */
+function maskLimit({ port }: Exchange): number {
   const roomBytes = port.mtuBytes + ETHERNET_HEADER_BYTES - MASK_DIRECTIVES_OFFSET_BYTES;
-  const macs = target.state.mask.slice(0, Math.floor(roomBytes / MASK_DIRECTIVE_BYTES));
+  return Math.min(Math.floor(roomBytes / MASK_DIRECTIVE_BYTES), MASK_LIMIT);
+}
+
+/** Tells the list; of one made over an interface with larger frames, what fits. */
+function replyMask(exchange: Exchange): void {
+  const { bytes, frameOffset, target } = exchange;
+  const macs = target.state.mask.slice(0, maskLimit(exchange));
   const headBytes = writeMaskResult(bytes, frameOffset, MaskError.none, macs.length);
   macs.forEach((mac, index) => writeMaskDirective(bytes, frameOffset, index, mac));
   exchange.reply(headBytes + macs.length * MASK_DIRECTIVE_BYTES);

@@ -70,7 +70,7 @@ export interface FrameServiceOptions {
   readonly responder: Responder;
   readonly ports: readonly EthernetPort[];
   /** Milliseconds that only grow. */
-  readonly clock?: () => number;
+  readonly clock?: (() => number) | undefined;
 }
 
 /**

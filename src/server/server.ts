@@ -33,10 +33,13 @@ export interface RunningServer {
   stop(): Promise<void>;
 }
 
-/** What to use instead of the machine's interfaces: for tests on a simulated segment. */
+/** What to use instead of the machine's interfaces, disks and clock: for tests. */
 export interface ServerSurroundings {
   readonly arena?: FrameArena;
   readonly ports?: readonly EthernetPort[];
+  readonly openStorage?: typeof openStorage;
+  /** Milliseconds that only grow. */
+  readonly clock?: () => number;
 }
 
 /**
@@ -69,6 +72,8 @@ class Server implements RunningServer {
   readonly #responder: Responder;
   readonly #announcer: Announcer;
   readonly #ports: EthernetPort[];
+  readonly #openStorage: typeof openStorage;
+  readonly #clock: (() => number) | undefined;
   #service: FrameService | undefined;
   #control: ControlServer | undefined;
 
@@ -82,6 +87,8 @@ class Server implements RunningServer {
     this.#wireLog = new RateLimitedLog(log);
     this.#arena = surroundings.arena ?? new FrameArena(ARENA_FRAMES);
     this.#ports = [...(surroundings.ports ?? [])];
+    this.#openStorage = surroundings.openStorage ?? openStorage;
+    this.#clock = surroundings.clock;
     this.#announcer = new Announcer(this.#arena, this.#targets, identity, (foreign) =>
       this.#warnOfForeignServer(foreign),
     );
@@ -110,6 +117,7 @@ class Server implements RunningServer {
       targets: this.#targets,
       responder: this.#responder,
       ports: this.#ports,
+      clock: this.#clock,
     });
     this.#announcer.ports = this.#service.ports;
     for (const served of this.#service.ports) this.#followLink(served);
@@ -128,7 +136,7 @@ class Server implements RunningServer {
     const { stateDirectory } = this.#configuration.server;
     const path = stateFilePath(stateDirectory, target.shelf, target.slot);
     const saved = await loadState(path);
-    const storage = await openStorage(target, this.#arena, this.#log);
+    const storage = await this.#openStorage(target, this.#arena, this.#log);
     const added = this.#targets.add({
       shelf: target.shelf,
       slot: target.slot,
