@@ -168,8 +168,15 @@ static int move_range(const struct run *run, struct iovec *vectors, int count, i
 static int move_slot(const struct run *run, const struct disk_slot *slot, uint8_t *memory,
                      int64_t start, int64_t length)
 {
+    int64_t offset = (int64_t)slot->file_offset + start;
     struct iovec vector = {memory + start, (size_t)length};
-    return move_range(run, &vector, 1, (int64_t)slot->file_offset + start, length);
+    int error = move_range(run, &vector, 1, offset, length);
+    if (error == EINVAL && run->alignment > 0) {
+        /* A device that asks more of the memory than sectors do. */
+        vector = (struct iovec){memory + start, (size_t)length};
+        error = move_bounced(run, &vector, 1, offset, length);
+    }
+    return error;
 }
 
 /* A request whose run failed: alone, and a read that fails again, sector by sector. */
@@ -322,6 +329,12 @@ static ssize_t read_now(struct run *run, int32_t *flags)
     return moved;
 }
 
+static void mark_blocked(const struct disk_table *table, int32_t index)
+{
+    for (; index >= 0 && index < table->slot_count; index = table->slots[index].next)
+        table->slots[index].error = EAGAIN;
+}
+
 int disk_run_now(const struct disk_table *table, int32_t head)
 {
     int32_t *flags = &table->slots[head].flags;
@@ -338,6 +351,10 @@ int disk_run_now(const struct disk_table *table, int32_t head)
             covered += (int64_t)run.slots[slot]->length;
             run.slots[slot]->error = moved >= covered ? 0 : EAGAIN;
             done += moved >= covered;
+        }
+        if (run.operation == DISK_WRITE && moved < covered) {
+            mark_blocked(table, index);
+            break;
         }
     }
     return done;

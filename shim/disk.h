@@ -59,7 +59,8 @@ void disk_run_chain(const struct disk_table *table, int32_t head);
 
 /*
  * Runs what a chain of reads, or of writes, can do without waiting for a disk. Requests that would
- * wait get EAGAIN and may have been done in part. Returns how many are done.
+ * wait get EAGAIN and may have been done in part; with writes so does all that comes after the
+ * first of them, because writes may overlap. Returns how many are done.
  */
 int disk_run_now(const struct disk_table *table, int32_t head);
 

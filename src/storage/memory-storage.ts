@@ -11,9 +11,9 @@ import {
 } from "./block-storage.ts";
 
 export interface MemoryStorageOptions {
-  readonly sectors: number;
+  /** A multiple of 512. */
+  readonly sizeBytes: number;
   readonly readOnly?: boolean;
-  readonly physicalBlockBytes?: number;
 }
 
 /** A disk in memory, for tests and benchmarks. Memory that was never written costs nothing. */
@@ -34,12 +34,12 @@ export class MemoryStorage implements BlockStorage {
   #closed = false;
 
   constructor(options: MemoryStorageOptions, arena: FrameArena) {
-    this.#medium = Buffer.from(shim.mapMemory(options.sectors * SECTOR_BYTES));
+    this.#medium = Buffer.from(shim.mapMemory(options.sizeBytes));
     this.#arena = Buffer.from(arena.memory);
     this.#info = {
       description: "memory",
-      sectors: options.sectors,
-      physicalBlockBytes: options.physicalBlockBytes ?? 4096,
+      sectors: options.sizeBytes / SECTOR_BYTES,
+      physicalBlockBytes: 4096,
       readOnly: options.readOnly ?? false,
       canTrim: !(options.readOnly ?? false),
       durability: "durable",
