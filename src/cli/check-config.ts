@@ -15,6 +15,7 @@ import { type KeyPath, locateKeys } from "../config/key-locator.ts";
 import { formatMacAddress, formatSize } from "../config/units.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { interfaceNames, listInterfaces } from "./interfaces.ts";
+import { octetsAsBase64 } from "./option-values.ts";
 import { formatTable } from "./table.ts";
 import { targetObstacle } from "./target-path.ts";
 import { XDP_IS_NOT_BUILT } from "./serve-options.ts";
@@ -106,8 +107,7 @@ function sizeOf({ lengthSectors, sizeBytes }: TargetConfiguration): string {
   return sizeBytes === undefined ? "as it is" : formatSize(sizeBytes);
 }
 
-/** Config strings as base64, as `aoed status --json` has them. */
-function jsonValue(key: string, value: unknown): unknown {
-  if (key !== "configString" || value === undefined) return value;
-  return Buffer.from(Object.values(value as Record<string, number>)).toString("base64");
+/** Octets as base64, as `aoed status --json` has them. */
+function jsonValue(_key: string, value: unknown): unknown {
+  return value instanceof Uint8Array ? octetsAsBase64(value) : value;
 }

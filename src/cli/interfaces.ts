@@ -1,4 +1,5 @@
 import { readFileSync } from "node:fs";
+import { UsageError } from "../errors.ts";
 
 /**
  * The network interfaces of this network namespace. From /proc, which follows the namespace; /sys
@@ -17,4 +18,10 @@ export function listInterfaces(names = interfaceNames()): string {
   return useful.length === 0
     ? "this network namespace has none but the loopback"
     : `this machine has ${useful.join(", ")}`;
+}
+
+/** @throws UsageError that lists those there are, when there is none of this name */
+export function checkInterface(name: string, present = interfaceNames()): void {
+  if (present.includes(name)) return;
+  throw new UsageError(`interface ${name} does not exist; ${listInterfaces(present)}`);
 }

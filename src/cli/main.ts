@@ -3,6 +3,8 @@ import { UsageError } from "../errors.ts";
 import { LOG_LEVELS } from "../log/levels.ts";
 import { DURABILITIES, PORT_KINDS } from "../config/configuration.ts";
 import { VERSION } from "../server/version.ts";
+import type { DiscoverCommandOptions } from "./discover.ts";
+import type { PingCommandOptions } from "./ping.ts";
 import type { ServeOptions } from "./serve-options.ts";
 import type { ClearOptions, StateOptions } from "./state.ts";
 
@@ -79,6 +81,54 @@ Example:
     });
 }
 
+function addDiscover(program: Command): void {
+  program
+    .command("discover")
+    .description("find the targets of a network, without the kernel driver")
+    .option(
+      "-i, --interface <name>",
+      "interface to ask on; repeat; all when there is none",
+      collect,
+    )
+    .option("--timeout <duration>", "how long answers are waited for", "1s")
+    .option("--json", "answer in JSON")
+    .addHelpText(
+      "after",
+      `
+Example:
+  sudo aoed discover --interface eth0`,
+    )
+    .action(async (options: DiscoverCommandOptions) => {
+      const { discover } = await import("./discover.ts");
+      await discover(options);
+    });
+}
+
+function addPing(program: Command): void {
+  program
+    .command("ping")
+    .description("measure how long a target takes to answer")
+    .argument("<shelf.slot>", "target, such as 1.0")
+    .requiredOption("-i, --interface <name>", "interface that it is reached by")
+    .option("-c, --count <number>", "how many requests", "4")
+    .option("--interval <duration>", "time between two requests", "200ms")
+    .option("--timeout <duration>", "how long each answer is waited for", "1s")
+    .option("--identify", "ask the disk itself, not only the server")
+    .option("--json", "answer in JSON")
+    .addHelpText(
+      "after",
+      `
+Exits with 1 when nobody answers.
+
+Example:
+  sudo aoed ping 1.0 --interface eth0 -c 10`,
+    )
+    .action(async (address: string, options: PingCommandOptions) => {
+      const { ping } = await import("./ping.ts");
+      process.exitCode = await ping(address, options);
+    });
+}
+
 function addStatus(program: Command): void {
   program
     .command("status")
@@ -143,6 +193,8 @@ function buildProgram(): Command {
     .configureOutput({ outputError: (text, write) => write(oneLine(text)) });
   addServe(program);
   addCheckConfig(program);
+  addDiscover(program);
+  addPing(program);
   addStatus(program);
   addState(program);
   return program;

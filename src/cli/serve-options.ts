@@ -9,7 +9,7 @@ import { isInterfaceName } from "../config/schema.ts";
 import { controlSocketIn, defaultStateDirectory } from "../config/state-directory.ts";
 import { parseSize } from "../config/units.ts";
 import type { LogLevel } from "../log/levels.ts";
-import { interfaceNames, listInterfaces } from "./interfaces.ts";
+import { checkInterface, interfaceNames, listInterfaces } from "./interfaces.ts";
 import { parseTargetAddress } from "./target-address.ts";
 import { statOrCode, targetObstacle } from "./target-path.ts";
 
@@ -150,11 +150,7 @@ function checkedInterfaces(names: readonly string[]): readonly string[] {
 
 function checkServable({ server, targets }: Configuration): void {
   const present = interfaceNames();
-  for (const name of server.interfaces) {
-    if (!present.includes(name)) {
-      throw new UsageError(`interface ${name} does not exist; ${listInterfaces(present)}`);
-    }
-  }
+  for (const name of server.interfaces) checkInterface(name, present);
   if (server.port === "xdp") throw new UsageError(XDP_IS_NOT_BUILT);
   for (const target of targets) {
     const obstacle = targetObstacle(target, server.stateDirectory);

@@ -85,7 +85,7 @@ describe("mistakes end with code 2, one line, and nothing on disk", () => {
     [["state", "show", "1.0", "--state-dir", "."], /e1.0: no server runs and there is no state in/],
     [["state", "clear", "1.0"], /say what to clear/],
     [["state", "clear", "1.0", "--mask", "--socket", "absent.sock"], /no server answers at absent/],
-    [["ping"], /missing required argument 'shelf.slot'/],
+    [["ping"], /required option '-i, --interface <name>' not specified/],
     [["ping", "1.0"], /--interface/],
     [["ping", "1.x", "--interface", "lo"], /"1.x" is not a target address/],
     [["discover", "--interface", "lo", "--timeout", "soon"], /--timeout: "soon" is not a duration/],
