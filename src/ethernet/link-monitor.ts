@@ -18,6 +18,8 @@ export interface InterfaceState {
   /** Six octets; empty when the interface is not an Ethernet one. */
   readonly mac: Uint8Array;
   readonly mtuBytes: number;
+  /** Switched on by the administrator. */
+  readonly switchedOn: boolean;
   /** Switched on and with a carrier. */
   readonly up: boolean;
   readonly loopback: boolean;
@@ -27,7 +29,10 @@ export interface InterfaceState {
   readonly slaveKind: string;
   /** The interface that it is a part of; 0 for none. */
   readonly masterIndex: number;
-  /** Differs between an interface and a later one with the same index and name. */
+  /**
+   * Differs between an interface and a later one with the same index and name; to be compared only
+   * between states of one watch.
+   */
   readonly incarnation: number;
 }
 
@@ -55,12 +60,14 @@ let lastIncarnation = 0;
 function applyMessage(states: Map<number, InterfaceState>, message: LinkMessage): boolean {
   const known = states.get(message.index);
   if (message.type === MessageType.deleteLink) return states.delete(message.index);
+  const switchedOn = (message.flags & InterfaceFlag.up) !== 0;
   const state: InterfaceState = {
     index: message.index,
     name: message.name ?? known?.name ?? "",
     mac: message.mac ?? known?.mac ?? new Uint8Array(0),
     mtuBytes: message.mtuBytes ?? known?.mtuBytes ?? 0,
-    up: (message.flags & InterfaceFlag.up) !== 0 && (message.flags & InterfaceFlag.running) !== 0,
+    switchedOn,
+    up: switchedOn && (message.flags & InterfaceFlag.running) !== 0,
     loopback: (message.flags & InterfaceFlag.loopback) !== 0,
     kind: message.kind ?? known?.kind ?? "",
     // A message without these is about an interface that is no part of another (any more).
@@ -77,6 +84,7 @@ function sameState(one: InterfaceState, other: InterfaceState): boolean {
   return (
     one.name === other.name &&
     one.mtuBytes === other.mtuBytes &&
+    one.switchedOn === other.switchedOn &&
     one.up === other.up &&
     one.kind === other.kind &&
     one.slaveKind === other.slaveKind &&

@@ -1,4 +1,5 @@
 import { closeSync } from "node:fs";
+import { systemErrorCode } from "../errors.ts";
 import { shim } from "../native/shim.ts";
 import { errnoName } from "../system/libc.ts";
 import {
@@ -25,12 +26,27 @@ export function listLinks(): LinkMessage[] {
   });
 }
 
+/** One interface; undefined when there is none of that index. */
+export function readLink(index: number): LinkMessage | undefined {
+  try {
+    return exchange({
+      type: MessageType.getLink,
+      flags: RequestFlag.request | RequestFlag.acknowledge,
+      index,
+    })[0];
+  } catch (error) {
+    if (systemErrorCode(error) === "ENODEV") return undefined;
+    throw error;
+  }
+}
+
 /** What `changeLink` changes. */
 export interface LinkChange {
   mtuBytes?: number;
   mac?: Uint8Array;
   /** The bridge to join; 0 leaves it. */
   masterIndex?: number;
+  transmitQueueFrames?: number;
   up?: boolean;
 }
 
@@ -43,6 +59,10 @@ export function changeLink(index: number, change: LinkChange): void {
   if (change.mac !== undefined) attributes.push({ type: LinkAttribute.address, value: change.mac });
   if (change.masterIndex !== undefined) {
     attributes.push(wordAttribute(LinkAttribute.master, change.masterIndex));
+  }
+  if (change.transmitQueueFrames !== undefined) {
+    const { transmitQueueLength } = LinkAttribute;
+    attributes.push(wordAttribute(transmitQueueLength, change.transmitQueueFrames));
   }
   exchange({
     type: MessageType.newLink,

@@ -43,10 +43,15 @@ export const LinkAttribute = {
   name: 3,
   mtu: 4,
   master: 10,
+  transmitQueueLength: 13,
   info: 18,
+  statistics: 23,
 } as const;
 
 const LinkInfoAttribute = { kind: 1, slaveKind: 4 } as const;
+
+/** In struct rtnl_link_stats64: frames that the interface dropped instead of sending. */
+const STATISTICS_TRANSMIT_DROPPED = 56;
 
 /** The two top bits of an attribute's type are marks of their own (NLA_F_NESTED, …). */
 const ATTRIBUTE_TYPE_MASK = 0x3fff;
@@ -67,6 +72,7 @@ export interface LinkMessage {
   masterIndex?: number;
   kind?: string;
   slaveKind?: string;
+  transmitDroppedFrames?: number;
 }
 
 export interface ParsedMessages {
@@ -112,6 +118,9 @@ function parseLink(message: Uint8Array, type: number): LinkMessage | undefined {
     else if (attribute === LinkAttribute.mtu) link.mtuBytes = word(value);
     else if (attribute === LinkAttribute.master) link.masterIndex = word(value);
     else if (attribute === LinkAttribute.info) parseInfo(value, link);
+    else if (attribute === LinkAttribute.statistics) {
+      link.transmitDroppedFrames = doubleWord(value, STATISTICS_TRANSMIT_DROPPED);
+    }
   });
   return link;
 }
@@ -196,6 +205,12 @@ function padded(length: number): number {
 function word(value: Uint8Array): number {
   if (value.length < 4) return 0;
   return new DataView(value.buffer, value.byteOffset).getUint32(0, littleEndian);
+}
+
+function doubleWord(value: Uint8Array, offset: number): number {
+  if (value.length < offset + 8) return 0;
+  const view = new DataView(value.buffer, value.byteOffset);
+  return Number(view.getBigUint64(offset, littleEndian));
 }
 
 function text(value: Uint8Array): string {
