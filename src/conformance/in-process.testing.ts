@@ -2,14 +2,12 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
-import { Announcer } from "../aoe/announcer.ts";
-import { Responder } from "../aoe/responder.ts";
 import { FrameArena } from "../arena/frame-arena.ts";
-import { AtaEngine } from "../ata/ata-engine.ts";
-import { FrameService } from "../ethernet/frame-service.ts";
 import { parseMac } from "../target/mac.ts";
 import { loadState, saveState, stateFilePath } from "../target/state-file.ts";
-import { TargetManager } from "../target/target-manager.ts";
+import type { TargetOptions as ServedTarget } from "../target/target.ts";
+import { assembleServer } from "./assembled-server.testing.ts";
+import type { AssembledServer } from "./assembled-server.testing.ts";
 import { macOctets, macText } from "./frames.testing.ts";
 import type { Mac } from "./frames.testing.ts";
 import { HarnessPort } from "./harness-port.testing.ts";
@@ -25,7 +23,6 @@ import { TestStorage } from "./test-storage.testing.ts";
 
 const ARENA_FRAMES = 512;
 const BUFFER_COUNT = 16;
-const IDENTITY = { bufferCount: BUFFER_COUNT, firmwareVersion: 0x0001 };
 
 /** The wire of one HarnessPort. */
 class HarnessWire implements Wire {
@@ -80,14 +77,6 @@ class HarnessWire implements Wire {
   }
 }
 
-/** The parts of a running server, over disks that outlive it. */
-interface Running {
-  readonly targets: TargetManager;
-  readonly responder: Responder;
-  readonly announcer: Announcer;
-  readonly service: FrameService;
-}
-
 /** aoed's own layers in this process, over harness ports and test disks. */
 export class InProcessServer implements ServerUnderTest {
   readonly name = "aoed in process";
@@ -97,7 +86,7 @@ export class InProcessServer implements ServerUnderTest {
   ports: HarnessPort[] = [];
   #options: StartOptions = {};
   #stateDirectory = "";
-  #running: Running | undefined;
+  #running: AssembledServer | undefined;
 
   readonly controls: Partial<Controls> = {
     killAndRestart: async () => {
@@ -120,7 +109,7 @@ export class InProcessServer implements ServerUnderTest {
     foreignBeacons: async () => Promise.resolve(this.running.announcer.foreignAnnouncements),
   };
 
-  get running(): Running {
+  get running(): AssembledServer {
     if (this.#running === undefined) throw new Error("the server does not run");
     return this.#running;
   }
@@ -155,39 +144,23 @@ export class InProcessServer implements ServerUnderTest {
   }
 
   async #run(): Promise<void> {
-    const { arena } = this;
-    const targets = new TargetManager();
-    const announcer = new Announcer(arena, targets, IDENTITY, () => {});
-    const responder = new Responder({
-      arena,
-      targets,
-      engine: new AtaEngine("0.0.0"),
-      identity: IDENTITY,
-      onResponse: (port, frameOffset) => announcer.hear(port, frameOffset),
-    });
-    for (const target of this.#options.targets ?? []) await this.#addTarget(targets, target);
-    const ports = this.ports.map((port) => port);
-    const service = new FrameService({ targets, responder, ports, clock: () => 0 });
-    announcer.ports = service.ports;
-    this.#running = { targets, responder, announcer, service };
-    service.start();
-    announcer.announceAll();
+    const targets = await Promise.all((this.#options.targets ?? []).map((t) => this.#target(t)));
+    const { arena, ports } = this;
+    this.#running = assembleServer({ arena, ports, targets, bufferCount: BUFFER_COUNT });
     await nextTurn();
   }
 
-  async #addTarget(targets: TargetManager, options: TargetOptions): Promise<void> {
+  async #target(options: TargetOptions): Promise<ServedTarget> {
     const { shelf, slot } = options;
     const path = stateFilePath(this.#stateDirectory, shelf, slot);
-    const storage = this.disks.get(nameOf(options)) ?? this.#newDisk(options);
-    const target = targets.add({
+    return {
       shelf,
       slot,
-      storage,
+      storage: this.disks.get(nameOf(options)) ?? this.#newDisk(options),
       allow: (options.allow ?? []).map((mac) => parseMac(mac) ?? 0),
       state: await loadState(path),
       saveState: async (state) => saveState(this.#stateDirectory, path, state),
-    });
-    storage.onResize = () => this.#running?.announcer.announceTarget(target);
+    };
   }
 
   #newDisk(options: TargetOptions): TestStorage {

@@ -52,8 +52,9 @@ export interface DiscoverOptions {
 
 const BROADCAST = 0xffffffffffff;
 const DEFAULT_TIMEOUT_MS = 1000;
-/** The query is repeated: a broadcast may be lost like any other frame. */
+/** The query is repeated, because a broadcast may be lost like any other frame. */
 const QUERIES = 3;
+const LONGEST_REPEAT_MS = 200;
 const IDENTIFY_DEVICE_BITS = 0xa0;
 
 interface Heard {
@@ -109,7 +110,7 @@ async function queryEveryone(
     transport.sendOnce(header, writeConfigQuery);
   };
   query();
-  const repeat = setInterval(query, timeoutMs / QUERIES);
+  const repeat = setInterval(query, Math.min(timeoutMs / QUERIES, LONGEST_REPEAT_MS));
   const deadline = setTimeout(finish, timeoutMs);
   await finished;
   clearInterval(repeat);

@@ -17,7 +17,7 @@ export interface OpenOptions extends RequestOptions {
   readonly window?: number;
 }
 
-const DEFAULT_FIND_TIMEOUT_MS = 1000;
+const FIND_TIMEOUT_MS = 1000;
 /** As the Linux driver. */
 const DEFAULT_WINDOW = 64;
 
@@ -54,7 +54,7 @@ export class Initiator {
    * @throws NoAnswerError when the target cannot be found at all
    */
   async ping(shelf: number, slot: number, options: PingOptions = {}): Promise<PingResult> {
-    const { path } = await this.#find(shelf, slot, options.timeoutMs);
+    const { path } = await this.#find(shelf, slot);
     return pingPath(this.#transport, path, options);
   }
 
@@ -63,7 +63,7 @@ export class Initiator {
    * @throws NoAnswerError when nobody answers, InitiatorError when its disk does not say its size
    */
   async open(shelf: number, slot: number, options: OpenOptions = {}): Promise<RemoteDisk> {
-    const { path, target } = await this.#find(shelf, slot, DEFAULT_FIND_TIMEOUT_MS);
+    const { path, target } = await this.#find(shelf, slot);
     if (target.sectors === undefined) throw new InitiatorError(target.fault ?? "no size");
     const window = Math.min(target.bufferCount, options.window ?? DEFAULT_WINDOW);
     path.setLimit(Math.max(1, window));
@@ -75,11 +75,7 @@ export class Initiator {
     await this.#transport.close();
   }
 
-  async #find(
-    shelf: number,
-    slot: number,
-    timeoutMs = DEFAULT_FIND_TIMEOUT_MS,
-  ): Promise<{ target: DiscoveredTarget; path: Path }> {
+  async #find(shelf: number, slot: number): Promise<{ target: DiscoveredTarget; path: Path }> {
     if (shelf === ALL_SHELVES || slot === ALL_SLOTS) {
       throw new InitiatorError(`e${shelf}.${slot} is the address of every target, not of one`);
     }
@@ -87,7 +83,7 @@ export class Initiator {
       ...this.#options,
       shelf,
       slot,
-      timeoutMs,
+      timeoutMs: FIND_TIMEOUT_MS,
       enough: 1,
     });
     if (found === undefined) {
