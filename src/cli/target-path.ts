@@ -1,6 +1,7 @@
 import { accessSync, constants, statSync, type Stats } from "node:fs";
 import { dirname } from "node:path";
-import { systemErrorCode } from "../errors.ts";
+import { systemErrorCode, UsageError } from "../errors.ts";
+import { checkRange } from "../storage/disk-options.ts";
 import type { TargetConfiguration } from "../config/configuration.ts";
 
 /** What keeps a target from being served: "KEY: …; …", as for mistakes in the file. */
@@ -38,6 +39,10 @@ function pathObstacle(target: TargetConfiguration, stateDirectory: string): Obst
   if (backend === "device" && !stats.isBlockDevice()) {
     return wrong("is not a block device; name one such as /dev/sdb");
   }
+  if (backend === "file") {
+    const obstacle = sizeObstacle(target, stats.size);
+    if (obstacle !== undefined) return obstacle;
+  }
   const denied = accessCode(
     path,
     target.readOnly ? constants.R_OK : constants.R_OK | constants.W_OK,
@@ -45,6 +50,22 @@ function pathObstacle(target: TargetConfiguration, stateDirectory: string): Obst
   return denied === undefined
     ? undefined
     : wrong(`cannot be opened (${denied}); check its permissions, or set read_only = true`);
+}
+
+/** The storage's own checks, made before anything is opened. */
+function sizeObstacle(target: TargetConfiguration, presentBytes: number): Obstacle | undefined {
+  const { path, sizeBytes } = target;
+  if (sizeBytes !== undefined && presentBytes < sizeBytes) {
+    const right = `extend it with 'truncate -s ${sizeBytes} ${path}', or correct the size`;
+    return { key: "size", message: `${path} has ${presentBytes} bytes, which is fewer; ${right}` };
+  }
+  try {
+    checkRange(target, presentBytes);
+    return undefined;
+  } catch (error) {
+    if (error instanceof UsageError) return { key: "path", message: error.message };
+    throw error;
+  }
 }
 
 function absentFileObstacle(
@@ -55,6 +76,10 @@ function absentFileObstacle(
   if (target.sizeBytes === undefined) {
     const right = 'give a size such as "10GiB" to create it, or check the path';
     return { key: "path", message: `${quoted} does not exist; ${right}` };
+  }
+  if (target.readOnly) {
+    const right = "name one that exists, or remove read_only";
+    return { key: "path", message: `${quoted} does not exist and may not be written; ${right}` };
   }
   const folder = dirname(target.path);
   const denied = accessCode(folder, constants.W_OK | constants.X_OK);

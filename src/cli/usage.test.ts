@@ -193,6 +193,31 @@ path = "folder"
     expect(place.contents()).toEqual(["aoed.toml", "folder"]);
   });
 
+  test("files that are too short, of a broken size, or too small for the range", async () => {
+    writeFileSync(place.path("short.img"), Buffer.alloc(512));
+    writeFileSync(place.path("odd.img"), Buffer.alloc(700));
+    const target = (slot: number, keys: string) =>
+      `[[target]]\nshelf = 1\nslot = ${slot}\nbackend = "file"\n${keys}\n`;
+    const { code, stderr } = await check(
+      '[server]\ninterface = "lo"\n' +
+        target(0, 'path = "short.img"\nsize = 1024') +
+        target(1, 'path = "odd.img"') +
+        target(2, 'path = "short.img"\nread_only = true\noffset = 512') +
+        target(3, 'path = "absent.img"\nread_only = true\nsize = 512'),
+    );
+    expect(code).toBe(2);
+    const lines = stderr.trimEnd().split("\n");
+    expect(lines).toHaveLength(4);
+    expect(lines[0]).toMatch(
+      /^aoed.toml:8:1: target\[0\].size: .*short.img has 512 bytes, which is/,
+    );
+    expect(lines[1]).toMatch(
+      /^aoed.toml:13:1: target\[1\].path: .*odd.img has 700 bytes, which is no/,
+    );
+    expect(lines[2]).toMatch(/^aoed.toml:18:1: target\[2\].path: .*offset 512 is beyond its end/);
+    expect(lines[3]).toMatch(/^aoed.toml:25:1: target\[3\].path: .*does not exist and may not be/);
+  });
+
   test("serve refuses a cas target with one line", async () => {
     writeFileSync(
       place.path("aoed.toml"),
