@@ -1,13 +1,8 @@
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
 import { FrameArena } from "../arena/frame-arena.ts";
+import type { ServerStatus } from "../control/control-api.ts";
+import type { RunningServer } from "../server/server.ts";
 import { parseMac } from "../target/mac.ts";
-import { loadState, saveState, stateFilePath } from "../target/state-file.ts";
-import type { TargetOptions as ServedTarget } from "../target/target.ts";
-import { assembleServer } from "./assembled-server.testing.ts";
-import type { AssembledServer } from "./assembled-server.testing.ts";
 import { macOctets, macText } from "./frames.testing.ts";
 import type { Mac } from "./frames.testing.ts";
 import { HarnessPort } from "./harness-port.testing.ts";
@@ -19,10 +14,14 @@ import type {
   TargetOptions,
   Wire,
 } from "./rig.testing.ts";
+import {
+  makeStateDirectory,
+  removeStateDirectory,
+  startTestServer,
+} from "./test-server.testing.ts";
 import { TestStorage } from "./test-storage.testing.ts";
 
 const ARENA_FRAMES = 512;
-const BUFFER_COUNT = 16;
 
 /** The wire of one HarnessPort. */
 class HarnessWire implements Wire {
@@ -70,6 +69,7 @@ class HarnessWire implements Wire {
     return this.#inbox.shift() ?? null;
   }
 
+  /** Idle is seen from the inside; only what a held disk keeps may still be under way. */
   async settle(): Promise<void> {
     for (let turn = 0; turn < 1000 && !this.#isIdle(); turn++) await nextTurn();
     for (let wait = 0; wait < 10 && !this.#isIdle(); wait++) await delay(2);
@@ -77,7 +77,7 @@ class HarnessWire implements Wire {
   }
 }
 
-/** aoed's own layers in this process, over harness ports and test disks. */
+/** The whole server in this process, over harness ports and test disks. */
 export class InProcessServer implements ServerUnderTest {
   readonly name = "aoed in process";
   readonly houseRules = true;
@@ -86,12 +86,19 @@ export class InProcessServer implements ServerUnderTest {
   ports: HarnessPort[] = [];
   #options: StartOptions = {};
   #stateDirectory = "";
-  #running: AssembledServer | undefined;
+  #running: RunningServer | undefined;
 
   readonly controls: Partial<Controls> = {
     killAndRestart: async () => {
       this.#abandon();
       await this.#run();
+    },
+    setMtu: async (mtuBytes) => this.#changeLink({ mtuBytes }),
+    setMac: async (mac) => this.#changeLink({ mac: macOctets(mac) }),
+    setLink: async (up) => this.#changeLink({ up }),
+    clearState: async ({ shelf, slot }) => {
+      const everything = { configString: true, mask: true, reservation: true };
+      await this.running.api.clear(shelf, slot, everything);
     },
     holdStorage: () => {
       for (const disk of this.disks.values()) disk.hold();
@@ -106,61 +113,55 @@ export class InProcessServer implements ServerUnderTest {
       this.disks.get(nameOf(target))?.resize(sectors);
       return Promise.resolve();
     },
-    foreignBeacons: async () => Promise.resolve(this.running.announcer.foreignAnnouncements),
+    foreignBeacons: async () => Promise.resolve(this.status().foreignAnnouncements),
   };
 
-  get running(): AssembledServer {
+  get running(): RunningServer {
     if (this.#running === undefined) throw new Error("the server does not run");
     return this.#running;
   }
 
+  status(): ServerStatus {
+    return this.running.api.status();
+  }
+
   async start(options: StartOptions): Promise<Wire[]> {
     this.#options = options;
-    this.#stateDirectory = await mkdtemp(join(tmpdir(), "aoed-conformance-"));
+    this.#stateDirectory = await makeStateDirectory();
     this.ports = Array.from({ length: options.interfaces ?? 1 }, (_, index) => {
       const mac = macOctets(`02:ae:00:00:00:0${index + 1}`);
       return new HarnessPort(`wire${index}`, mac, options.mtuBytes ?? 1500, this.arena);
     });
-    const wires = this.ports.map((port) => new HarnessWire(port, () => this.#isIdle()));
+    const wires = this.ports.map((port) => new HarnessWire(port, () => this.isIdle()));
     await this.#run();
     return wires;
   }
 
   async stop(): Promise<void> {
     for (const disk of this.disks.values()) disk.releaseHeld();
-    if (this.#running !== undefined) {
-      await this.#running.service.stop(1000);
-      await this.#running.targets.close();
-    }
+    await this.#running?.stop();
     this.#running = undefined;
     this.disks.clear();
-    if (this.#stateDirectory !== "") await rm(this.#stateDirectory, { recursive: true });
+    if (this.#stateDirectory !== "") await removeStateDirectory(this.#stateDirectory);
     this.#stateDirectory = "";
   }
 
-  #isIdle(): boolean {
+  isIdle(): boolean {
     if (this.ports.some((port) => port.waitingFrames > 0)) return false;
-    return this.running.responder.inFlight === 0;
+    const { started, answered, dropped } = this.status().exchanges;
+    return started === answered + dropped;
   }
 
   async #run(): Promise<void> {
-    const targets = await Promise.all((this.#options.targets ?? []).map((t) => this.#target(t)));
     const { arena, ports } = this;
-    this.#running = assembleServer({ arena, ports, targets, bufferCount: BUFFER_COUNT });
-    await nextTurn();
-  }
-
-  async #target(options: TargetOptions): Promise<ServedTarget> {
-    const { shelf, slot } = options;
-    const path = stateFilePath(this.#stateDirectory, shelf, slot);
-    return {
-      shelf,
-      slot,
-      storage: this.disks.get(nameOf(options)) ?? this.#newDisk(options),
-      allow: (options.allow ?? []).map((mac) => parseMac(mac) ?? 0),
-      state: await loadState(path),
-      saveState: async (state) => saveState(this.#stateDirectory, path, state),
-    };
+    const targets = (this.#options.targets ?? []).map((target) => ({
+      shelf: target.shelf,
+      slot: target.slot,
+      storage: this.disks.get(nameOf(target)) ?? this.#newDisk(target),
+      allow: (target.allow ?? []).map((mac) => parseMac(mac) ?? 0),
+    }));
+    const stateDirectory = this.#stateDirectory;
+    this.#running = await startTestServer({ arena, ports, targets, stateDirectory });
   }
 
   #newDisk(options: TargetOptions): TestStorage {
@@ -170,9 +171,17 @@ export class InProcessServer implements ServerUnderTest {
     return disk;
   }
 
+  async #changeLink(change: Parameters<HarnessPort["change"]>[0]): Promise<void> {
+    for (const port of this.ports) port.change(change);
+    await nextTurn();
+  }
+
   /** What a killed process leaves: nothing but disks and state files. */
   #abandon(): void {
-    for (const port of this.ports) port.onReadable = undefined;
+    for (const port of this.ports) {
+      port.onReadable = undefined;
+      port.onLinkChange = undefined;
+    }
     this.#running = undefined;
   }
 }

@@ -1,12 +1,16 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { FrameArena } from "../arena/frame-arena.ts";
-import { assembleServer } from "../conformance/assembled-server.testing.ts";
 import { diskSectors, joined } from "../conformance/frames.testing.ts";
+import {
+  makeStateDirectory,
+  removeStateDirectory,
+  startTestServer,
+} from "../conformance/test-server.testing.ts";
 import { TestStorage } from "../conformance/test-storage.testing.ts";
 import type { SegmentOptions } from "../ethernet/memory-segment.ts";
 import { MemorySegment } from "../ethernet/memory-segment.ts";
-import { EMPTY_STATE } from "../target/state-file.ts";
-import { volatileState } from "../target/target.ts";
+import { VERSION } from "../server/version.ts";
+import { EMPTY_STATE, saveState, stateFilePath } from "../target/state-file.ts";
 import { AoeReplyError, AtaReplyError, NoAnswerError } from "./initiator-error.ts";
 import { createInitiator } from "./initiator.ts";
 import type { Initiator } from "./initiator.ts";
@@ -28,14 +32,14 @@ interface Setup {
 }
 
 /** A server with disks e1.0, e1.1, … and an initiator on one segment. */
-function start(
+async function start(
   options: {
     segment?: SegmentOptions;
     mtuBytes?: number;
     disks?: number;
     reservation?: number[];
   } = {},
-): Setup {
+): Promise<Setup> {
   const { mtuBytes = 1500 } = options;
   const segment = new MemorySegment(options.segment ?? {});
   const serverArena = new FrameArena(512);
@@ -44,28 +48,30 @@ function start(
     { length: options.disks ?? 1 },
     () => new TestStorage(DISK_SECTORS, false, serverArena),
   );
-  const targets = disks.map((storage, slot) => ({
-    shelf: 1,
-    slot,
-    storage,
-    allow: [],
-    state: { ...EMPTY_STATE, reservation: options.reservation ?? [] },
-    saveState: volatileState.saveState,
-  }));
-  const server = assembleServer({ arena: serverArena, ports: [port], targets });
+  const targets = disks.map((storage, slot) => ({ shelf: 1, slot, storage }));
+  const stateDirectory = await makeStateDirectory();
+  const state = { ...EMPTY_STATE, reservation: options.reservation ?? [] };
+  await saveState(stateDirectory, stateFilePath(stateDirectory, 1, 0), state);
+  const server = await startTestServer({
+    arena: serverArena,
+    ports: [port],
+    targets,
+    stateDirectory,
+  });
   const arena = new FrameArena(256);
   const clientPort = segment.attach("client0", CLIENT_MAC, mtuBytes, arena);
   const initiator = createInitiator(clientPort, arena, { shortestTimeoutMs: 10 });
   closers.push(async () => {
     await initiator.close();
-    await server.service.stop(1000);
+    await server.stop();
+    await removeStateDirectory(stateDirectory);
   });
   return { initiator, disks, arena };
 }
 
 describe("discover", () => {
   test("tells who answers, with their disks", async () => {
-    const { initiator } = start({ disks: 3 });
+    const { initiator } = await start({ disks: 3 });
     const found = await initiator.discover({ timeoutMs: 50 });
     expect(found.map(({ shelf, slot }) => `e${shelf}.${slot}`)).toEqual(["e1.0", "e1.1", "e1.2"]);
     expect(found[1]).toMatchObject({
@@ -75,7 +81,7 @@ describe("discover", () => {
       maxSectors: 2,
       sectors: DISK_SECTORS,
       model: "aoed",
-      firmware: "0.0.0",
+      firmware: VERSION,
     });
     expect(found[1].serial).toMatch(/^1\.1:/);
     expect(found[1].fault).toBeUndefined();
@@ -92,14 +98,14 @@ describe("discover", () => {
   });
 
   test("a broadcast that is lost is repeated", async () => {
-    const { initiator } = start({ segment: { lossRate: 0.3, seed: 5 } });
+    const { initiator } = await start({ segment: { lossRate: 0.3, seed: 5 } });
     expect(await initiator.discover({ timeoutMs: 400 })).toHaveLength(1);
   });
 });
 
 describe("ping", () => {
   test.each(["config", "identify"] as const)("measures round trips of %s", async (kind) => {
-    const { initiator } = start();
+    const { initiator } = await start();
     const replies: (number | undefined)[] = [];
     const result = await initiator.ping(1, 0, {
       count: 3,
@@ -114,7 +120,7 @@ describe("ping", () => {
   });
 
   test("counts what is lost and repeats nothing", async () => {
-    const { initiator, disks } = start({ segment: { lossRate: 0.25, seed: 11 } });
+    const { initiator, disks } = await start({ segment: { lossRate: 0.25, seed: 11 } });
     const sentBefore = disks[0].statistics.inline;
     const options = { count: 40, intervalMs: 0, timeoutMs: 30 };
     const result = await initiator.ping(1, 0, options);
@@ -128,7 +134,7 @@ describe("ping", () => {
 
 describe("a disk", () => {
   test("reads and writes any range", async () => {
-    const { initiator, arena } = start({ mtuBytes: 9000 });
+    const { initiator, arena } = await start({ mtuBytes: 9000 });
     const disk = await initiator.open(1, 0);
     expect(disk.maxSectors).toBe(16);
     expectSame(await disk.read(0, DISK_SECTORS), diskSectors(0, DISK_SECTORS));
@@ -144,7 +150,7 @@ describe("a disk", () => {
   });
 
   test("trims", async () => {
-    const { initiator } = start();
+    const { initiator } = await start();
     const disk = await initiator.open(1, 0);
     await disk.trim(10, 700);
     expectSame(await disk.read(10, 700), new Uint8Array(700 * 512));
@@ -153,7 +159,7 @@ describe("a disk", () => {
   });
 
   test("says what failed", async () => {
-    const { initiator, disks } = start();
+    const { initiator, disks } = await start();
     const disk = await initiator.open(1, 0);
     disks[0].failSector(77, "read");
     const failure = await disk.read(70, 20).then(
@@ -167,7 +173,7 @@ describe("a disk", () => {
   });
 
   test("gives up at the deadline", async () => {
-    const { initiator, disks } = start();
+    const { initiator, disks } = await start();
     const disk = await initiator.open(1, 0, { timeoutMs: 100 });
     disks[0].hold();
     await expect(disk.read(0, 1)).rejects.toThrow(NoAnswerError);
@@ -177,7 +183,7 @@ describe("a disk", () => {
   });
 
   test("an error of AoE fails at once", async () => {
-    const { initiator } = start({ reservation: [0x020000000099] });
+    const { initiator } = await start({ reservation: [0x020000000099] });
     const disk = await initiator.open(1, 0);
     const failure = disk.read(0, 1);
     await expect(failure).rejects.toThrow(AoeReplyError);
@@ -185,7 +191,7 @@ describe("a disk", () => {
   });
 
   test("a closed initiator fails what is asked of it", async () => {
-    const { initiator } = start();
+    const { initiator } = await start();
     const disk = await initiator.open(1, 0);
     await initiator.close();
     await expect(disk.read(0, 1)).rejects.toThrow(/closed/);
@@ -196,7 +202,7 @@ describe("over a bad network", () => {
   for (const seed of [1, 2, 3]) {
     const segment = { seed, lossRate: 0.05, duplicateRate: 0.1, reorderRate: 0.2 };
     test(`the disk is as written (${JSON.stringify(segment)})`, async () => {
-      const { initiator, arena } = start({ segment, mtuBytes: 4200 });
+      const { initiator, arena } = await start({ segment, mtuBytes: 4200 });
       const disk = await initiator.open(1, 0, { timeoutMs: 20_000 });
       const model = diskSectors(0, DISK_SECTORS);
       for (let generation = 1; generation <= 4; generation++) {
