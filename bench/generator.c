@@ -28,6 +28,7 @@ struct settings {
     const char *interface_name;
     uint64_t wait_ms;
     uint64_t span_sectors; /* 0: the whole target */
+    bool one_pass;
     struct load_plan plan;
 };
 
@@ -42,8 +43,8 @@ static __attribute__((noreturn)) void usage(void)
 {
     refuse("usage: generator load --interface IF [--shelf 1] [--slot 0] [--window 1]\n"
            "         [--sectors 2] [--read-percent 100] [--random] [--seed 1] [--verify]\n"
-           "         [--initiators 1] [--span-sectors N] [--operations N] [--seconds 1]\n"
-           "         [--warm-up 0] [--timeout-ms 250] [--spin-us 100] [--wait-ms 10000]\n"
+           "         [--initiators 1] [--span-sectors N] [--operations N | --one-pass]\n"
+           "         [--seconds 1] [--warm-up 0] [--timeout-ms 250] [--spin-us 100] [--wait-ms 10000]\n"
            "       generator image PATH SECTORS [SEED]\n"
            "       generator evict PATH");
 }
@@ -77,7 +78,7 @@ static const struct option known_options[] = {
     {"span-sectors", required_argument, NULL, 'p'}, {"operations", required_argument, NULL, 'o'},
     {"seconds", required_argument, NULL, 't'},      {"warm-up", required_argument, NULL, 'u'},
     {"timeout-ms", required_argument, NULL, 'x'},   {"wait-ms", required_argument, NULL, 'y'},
-    {"spin-us", required_argument, NULL, 'z'},
+    {"spin-us", required_argument, NULL, 'z'},      {"one-pass", no_argument, NULL, '1'},
     {0},
 };
 
@@ -101,6 +102,7 @@ static struct settings read_settings(int argument_count, char **arguments)
         case 'R': plan->random = true; break;
         case 's': plan->seed = number_argument(optarg, name, 0, UINT64_MAX); break;
         case 'v': plan->verify = true; break;
+        case '1': settings.one_pass = true; break;
         case 'm':
             plan->initiators = (unsigned)number_argument(optarg, name, 1, MOST_INITIATORS);
             break;
@@ -238,6 +240,8 @@ static int run_load(int argument_count, char **arguments)
     plan->blocks = settings.span_sectors / plan->sectors;
     if (plan->blocks == 0)
         refuse("the target has %" PRIu64 " sectors, less than one request", server.size_sectors);
+    if (settings.one_pass)
+        plan->most_operations = plan->blocks;
     if (plan->initiators > 1)
         packet_socket_hear_everything(&socket);
 
