@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { type BlockRequest, BlockStatus, SECTOR_BYTES } from "./block-storage.ts";
 import { finish, type TestDisk, type TestRequest } from "./block-storage.testing.ts";
@@ -12,7 +12,7 @@ const CROWDED_SECTORS = 96;
 export interface ComplianceSubject {
   readonly disk: TestDisk;
   /** Lets go of what the disk stood on; the storage is closed before. */
-  dispose(): Promise<void> | void;
+  readonly dispose: () => Promise<void> | void;
 }
 
 /** The promises of BlockStorage, for an implementation whose disks are new, zeroed and writable. */
@@ -314,10 +314,10 @@ class ModelRun {
   async run(steps: readonly Step[]): Promise<void> {
     this.#disk.reuseMemory();
     for (const each of steps) {
-      if (each.kind === "submit") this.#disk.submit();
+      if ("lba" in each) this.#access(each);
+      else if (each.kind === "submit") this.#disk.submit();
       else if (each.kind === "wait") await finish(this.#disk, this.#requests);
-      else if (each.kind === "flush") this.#requests.push(this.#disk.flush());
-      else this.#access(each);
+      else this.#requests.push(this.#disk.flush());
     }
     const statuses = await finish(this.#disk, this.#requests);
     expect(statuses.filter((status) => status !== BlockStatus.ok)).toEqual([]);
