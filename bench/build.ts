@@ -16,8 +16,10 @@ export interface Programs {
 }
 
 /** Compiles the programs of the bench with the machine's C compiler; a second is enough. */
-export async function buildPrograms(sourceDirectory: string): Promise<Programs> {
-  const target = join(sourceDirectory, "build");
+export async function buildPrograms(
+  sourceDirectory: string,
+  target = join(sourceDirectory, "build"),
+): Promise<Programs> {
   mkdirSync(target, { recursive: true });
   for (const [name, sources] of Object.entries(SOURCES)) {
     const files = [...sources, ...SHARED].map((file) => join(sourceDirectory, file));

@@ -50,6 +50,11 @@ export class Images implements AsyncDisposable {
     await run(this.#generator, "evict", path);
   }
 
+  /** Reads all of a file or device, so that it is in the page cache as far as it fits. */
+  async warm(path: string): Promise<void> {
+    await run("dd", `if=${path}`, "of=/dev/null", "bs=1M", "status=none");
+  }
+
   async [Symbol.asyncDispose](): Promise<void> {
     for (const device of this.#loops.values()) await run("losetup", "--detach", device);
     for (const directory of Object.values(this.#directories)) {

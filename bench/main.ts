@@ -5,7 +5,7 @@ import { parseArgs } from "node:util";
 import { UsageError } from "../src/errors.ts";
 import { buildPrograms } from "./build.ts";
 import { giveToCaller } from "./caller.ts";
-import { outcomeOf, run } from "./child-process.ts";
+import { outcomeOf } from "./child-process.ts";
 import { Images } from "./images.ts";
 import { insertFigures, renderFigures } from "./report.ts";
 import type { BenchResult, Machine, SuiteResult } from "./result.ts";
@@ -81,8 +81,14 @@ async function checkRequirements(): Promise<void> {
     );
   }
   const install = join(root, "scripts/install-test-packages.sh");
-  const needed = { ip: "iproute2", taskset: "util-linux", cc: "gcc", vblade: "vblade" };
-  if ((await missing(needed)).length > 0 && existsSync(install)) await run(install);
+  const needed = {
+    ip: "iproute2",
+    taskset: "util-linux",
+    losetup: "mount",
+    cc: "gcc",
+    vblade: "vblade",
+  };
+  if ((await missing(needed)).length > 0 && existsSync(install)) await outcomeOf([install]);
   const packages = await missing(needed);
   if (packages.length > 0) {
     throw new UsageError(`not installed: apt-get install ${packages.join(" ")}`);

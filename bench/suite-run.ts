@@ -104,6 +104,7 @@ async function enter(
   const { images, tool, serverProcessor } = settings;
   const name = kind.name.replaceAll(/[^a-z0-9]+/gi, "-");
   const path = await images.path(name, suite.medium);
+  if (suite.medium !== "memory" && suite.mode !== "direct" && !suite.cold) await images.warm(path);
   const segment = stack.use(await Segment.create(name, workload.mtuBytes));
   const command = kind.command({
     interfaceName: Segment.serverInterface,
