@@ -16,6 +16,10 @@ async function check(text: string, ...options: string[]): Promise<Finished> {
   return place.aoed("check-config", "aoed.toml", ...options);
 }
 
+function fileTarget(slot: number, keys: string): string {
+  return `[[target]]\nshelf = 1\nslot = ${slot}\nbackend = "file"\n${keys}\n`;
+}
+
 describe("help and version", () => {
   test("--version prints the version", async () => {
     expect(await place.aoed("--version")).toEqual({ code: 0, stdout: `${VERSION}\n`, stderr: "" });
@@ -196,14 +200,12 @@ path = "folder"
   test("files that are too short, of a broken size, or too small for the range", async () => {
     writeFileSync(place.path("short.img"), Buffer.alloc(512));
     writeFileSync(place.path("odd.img"), Buffer.alloc(700));
-    const target = (slot: number, keys: string) =>
-      `[[target]]\nshelf = 1\nslot = ${slot}\nbackend = "file"\n${keys}\n`;
     const { code, stderr } = await check(
       '[server]\ninterface = "lo"\n' +
-        target(0, 'path = "short.img"\nsize = 1024') +
-        target(1, 'path = "odd.img"') +
-        target(2, 'path = "short.img"\nread_only = true\noffset = 512') +
-        target(3, 'path = "absent.img"\nread_only = true\nsize = 512'),
+        fileTarget(0, 'path = "short.img"\nsize = 1024') +
+        fileTarget(1, 'path = "odd.img"') +
+        fileTarget(2, 'path = "short.img"\nread_only = true\noffset = 512') +
+        fileTarget(3, 'path = "absent.img"\nread_only = true\nsize = 512'),
     );
     expect(code).toBe(2);
     const lines = stderr.trimEnd().split("\n");
