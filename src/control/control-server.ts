@@ -1,4 +1,4 @@
-import { chmod, mkdir, unlink } from "node:fs/promises";
+import { chmod, lstat, mkdir, unlink } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { dirname } from "node:path";
@@ -20,19 +20,23 @@ export class ControlServer {
     this.#server = server;
   }
 
+  /** @throws UsageError when another server answers at `path`; makes nothing */
+  static async refuseIfAnswered(path: string): Promise<void> {
+    if (!(await isAnswered(path))) return;
+    throw new UsageError(
+      `${path}: another aoed answers here; stop it, or set another control_socket`,
+    );
+  }
+
   /** @throws UsageError when another server answers at `path`, or it cannot be made */
   static async listen(path: string, api: ControlApi): Promise<ControlServer> {
-    if (await isAnswered(path)) {
-      throw new UsageError(
-        `${path}: another aoed answers here; stop it, or set another control_socket`,
-      );
-    }
+    await ControlServer.refuseIfAnswered(path);
     const server = createServer((request, response) => {
       void respond(api, request, response);
     });
     try {
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
-      await unlink(path).catch(() => undefined);
+      await removeAbandoned(path);
       await new Promise<void>((resolve, reject) => {
         server.once("error", reject);
         server.listen(path, resolve);
@@ -55,7 +59,12 @@ export class ControlServer {
   }
 }
 
-/** A socket file that nobody answers is what a killed server left. */
+/** Removes the socket of a killed server, and nothing that is not a socket. */
+async function removeAbandoned(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isSocket() === true) await unlink(path);
+}
+
 async function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);

@@ -6,6 +6,7 @@ import { INTERFACE_NAME_LIMIT } from "../system/tap-device.ts";
 import type { EthernetPort } from "./ethernet-port.ts";
 import { type InterfaceState, listInterfaces } from "./link-monitor.ts";
 import { formatMac } from "./mac-address.ts";
+import { packetFilter } from "./packet-filter.ts";
 import { openPacketPort } from "./packet-port.ts";
 import { openTapPort } from "./tap-port.ts";
 
@@ -20,6 +21,8 @@ export interface OpenPortOptions {
   kind: PortKind;
   arena: FrameArena;
   log?: Pick<Log, "info">;
+  /** Socket filter of a raw socket (struct sock_filter[]), by default that of `packetFilter()`. */
+  filter?: Uint8Array;
 }
 
 /**
@@ -29,7 +32,7 @@ export interface OpenPortOptions {
  * @throws UsageError when the interface is missing or of no use, or without permission
  */
 export async function openPort(options: OpenPortOptions): Promise<EthernetPort> {
-  const { name, kind, arena, log } = options;
+  const { name, kind, arena, log, filter = packetFilter() } = options;
   if (kind === "xdp") {
     throw new UsageError(`port "xdp" is not built yet: use "auto" or "packet"`);
   }
@@ -40,7 +43,12 @@ export async function openPort(options: OpenPortOptions): Promise<EthernetPort> 
   if (!usesTap) {
     if (state === undefined) throw missing(name, interfaces);
     refuseUnusable(state, bridge, interfaces);
-    const port = openPacketPort({ interfaceName: name, etherType: AOE_ETHER_TYPE, arena });
+    const port = openPacketPort({
+      interfaceName: name,
+      etherType: AOE_ETHER_TYPE,
+      arena,
+      filter,
+    });
     log?.info({ interface: name, mac: formatMac(port.link.mac) }, "serving through a raw socket");
     return port;
   }

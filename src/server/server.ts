@@ -1,14 +1,20 @@
+import { existsSync } from "node:fs";
 import { Announcer, type ForeignServer } from "../aoe/announcer.ts";
 import { Responder } from "../aoe/responder.ts";
 import { FrameArena } from "../arena/frame-arena.ts";
 import { AtaEngine } from "../ata/ata-engine.ts";
-import { type Configuration, targetName } from "../config/configuration.ts";
+import {
+  type Configuration,
+  type TargetConfiguration,
+  targetName,
+} from "../config/configuration.ts";
 import type { ControlApi } from "../control/control-api.ts";
 import { ControlServer } from "../control/control-server.ts";
 import { UsageError } from "../errors.ts";
 import type { EthernetPort } from "../ethernet/ethernet-port.ts";
 import { FrameService, type ServedPort } from "../ethernet/frame-service.ts";
 import { openPort } from "../ethernet/open-port.ts";
+import { shelfFilter } from "../ethernet/shelf-filter.ts";
 import { pcapPort } from "../ethernet/pcap-port.ts";
 import { type Log, RateLimitedLog } from "../log/log.ts";
 import { formatMac } from "../target/mac.ts";
@@ -107,12 +113,13 @@ class Server implements RunningServer {
 
   async start(): Promise<void> {
     const { controlSocket } = this.#configuration.server;
-    // First, because it shows whether this server runs already.
+    // What can be refused comes before what is made: a refused start leaves the disk as it was.
+    if (controlSocket !== undefined) await ControlServer.refuseIfAnswered(controlSocket);
+    await this.#openPorts();
+    for (const target of existingFirst(this.#configuration.targets)) await this.#addTarget(target);
     if (controlSocket !== undefined) {
       this.#control = await ControlServer.listen(controlSocket, this.api);
     }
-    for (const target of this.#configuration.targets) await this.#addTarget(target);
-    await this.#openPorts();
     this.#service = new FrameService({
       targets: this.#targets,
       responder: this.#responder,
@@ -132,7 +139,7 @@ class Server implements RunningServer {
     await this.#targets.close();
   }
 
-  async #addTarget(target: Configuration["targets"][number]): Promise<void> {
+  async #addTarget(target: TargetConfiguration): Promise<void> {
     const { stateDirectory } = this.#configuration.server;
     const path = stateFilePath(stateDirectory, target.shelf, target.slot);
     const saved = await loadState(path);
@@ -158,7 +165,8 @@ class Server implements RunningServer {
     const { interfaces, port: kind, pcapPath } = this.#configuration.server;
     if (this.#ports.length > 0) return;
     for (const name of interfaces) {
-      const port = await openPort({ name, kind, arena: this.#arena, log: this.#log });
+      const filter = shelfFilter(this.#configuration.targets);
+      const port = await openPort({ name, kind, arena: this.#arena, log: this.#log, filter });
       this.#ports.push(pcapPath === undefined ? port : pcapPort(port, this.#arena, pcapPath));
     }
   }
@@ -212,4 +220,11 @@ class Server implements RunningServer {
       ports: this.#service?.ports ?? [],
     };
   }
+}
+
+/** Files that must be made come last. */
+function existingFirst(targets: readonly TargetConfiguration[]): TargetConfiguration[] {
+  const exists = (target: TargetConfiguration): boolean =>
+    target.backend !== "file" || existsSync(target.path);
+  return [...targets.filter(exists), ...targets.filter((target) => !exists(target))];
 }
