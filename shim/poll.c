@@ -5,7 +5,9 @@
 #define _GNU_SOURCE
 #include "shim.h"
 
+#include <errno.h>
 #include <stdlib.h>
+#include <unistd.h>
 #include <uv.h>
 
 struct descriptor_poll {
@@ -13,6 +15,7 @@ struct descriptor_poll {
     napi_env env;
     napi_ref callback;
     napi_async_cleanup_hook_handle cleanup;
+    int descriptor;
     bool closing;
     /* Freed when the loop has let go of the handle and JavaScript of the external value. */
     bool closed;
@@ -37,11 +40,18 @@ static void close_poll(struct descriptor_poll *poll)
     uv_close((uv_handle_t *)&poll->handle, on_closed);
 }
 
-/* The environment ends (a worker was terminated) while the poll is open. */
+/*
+ * The environment ends (a worker was terminated) while the poll is open: nobody is left to close
+ * the descriptor either, and an open socket would go on to receive.
+ */
 static void on_environment_end(napi_async_cleanup_hook_handle cleanup, void *data)
 {
     (void)cleanup;
-    close_poll(data);
+    struct descriptor_poll *poll = data;
+    if (poll->closing)
+        return;
+    close_poll(poll);
+    close(poll->descriptor);
 }
 
 static void on_collected(napi_env env, void *data, void *hint)
@@ -93,7 +103,8 @@ static napi_value poll_open(napi_env env, napi_callback_info info)
     if (poll == NULL)
         return shim_misuse(env, "pollOpen: out of memory");
     poll->env = env;
-    if (uv_poll_init(loop, &poll->handle, shim_int32(env, arguments[0])) != 0) {
+    poll->descriptor = shim_int32(env, arguments[0]);
+    if (uv_poll_init(loop, &poll->handle, poll->descriptor) != 0) {
         free(poll);
         return shim_misuse(env, "pollOpen: the descriptor cannot be polled");
     }
@@ -139,9 +150,21 @@ static napi_value poll_close(napi_env env, napi_callback_info info)
     return NULL;
 }
 
+/*
+ * closeDescriptor(descriptor): 0 or a negative errno. Node's own close is for descriptors that Node
+ * has opened: a worker keeps a list of them.
+ */
+static napi_value close_descriptor(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[1];
+    shim_arguments(env, info, 1, arguments);
+    return shim_number(env, close(shim_int32(env, arguments[0])) == 0 ? 0 : -errno);
+}
+
 void shim_register_poll(napi_env env, napi_value exports)
 {
     shim_export_function(env, exports, "pollOpen", poll_open);
     shim_export_function(env, exports, "pollSet", poll_set);
     shim_export_function(env, exports, "pollClose", poll_close);
+    shim_export_function(env, exports, "closeDescriptor", close_descriptor);
 }

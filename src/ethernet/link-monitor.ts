@@ -1,4 +1,3 @@
-import { closeSync } from "node:fs";
 import { constants } from "node:os";
 import { POLL_READABLE, type PollHandle, shim } from "../native/shim.ts";
 import { errnoName } from "../system/libc.ts";
@@ -136,7 +135,7 @@ class LinkMonitor {
 
   close(): void {
     shim.pollClose(this.#poll);
-    closeSync(this.#descriptor);
+    shim.closeDescriptor(this.#descriptor);
   }
 
   #readAll(): void {

@@ -7,6 +7,7 @@ import {
   type PortStatistics,
   type ReceivedFrames,
 } from "./ethernet-port.ts";
+import { MAXIMUM_MTU_BYTES } from "./link-state.ts";
 import type { CarriedFrame, MemorySegment } from "./memory-segment.ts";
 import { TransmitRing } from "./transmit-ring.ts";
 
@@ -33,6 +34,8 @@ export class MemoryPort implements EthernetPort {
   readonly #transmitRing: TransmitRing;
   readonly #backlogFrames: number;
   #link: LinkState;
+  /** What the wire carries, which may be more than a frame of the arena. */
+  #wireMtuBytes: number;
   #onReadable: (() => void) | undefined;
   /** On their way: they arrive at the next turn of the segment. */
   #incoming: CarriedFrame[] = [];
@@ -52,7 +55,8 @@ export class MemoryPort implements EthernetPort {
   ) {
     this.#segment = segment;
     this.name = name;
-    this.#link = link;
+    this.#wireMtuBytes = link.mtuBytes;
+    this.#link = clamped(link);
     this.#arena = arena;
     this.#backlogFrames = backlogFrames;
     this.#transmitRing = new TransmitRing(arena);
@@ -104,7 +108,7 @@ export class MemoryPort implements EthernetPort {
     const ring = this.#transmitRing;
     while (ring.count > 0) {
       const lengthBytes = ring.lengths[ring.head];
-      if (this.#link.up && lengthBytes <= this.#link.mtuBytes + ETHERNET_HEADER_BYTES) {
+      if (this.#link.up && lengthBytes <= this.#wireMtuBytes + ETHERNET_HEADER_BYTES) {
         this.#segment.carry(this.#arena.bytes, ring.offsets[ring.head], lengthBytes, this);
         this.statistics.sentFrames++;
       } else {
@@ -135,15 +139,18 @@ export class MemoryPort implements EthernetPort {
   /** Changes the link as an administrator or a pulled cable would. */
   setLink(change: Partial<LinkState>): void {
     const previous = this.#link;
-    this.#link = { ...previous, ...change };
+    this.#wireMtuBytes = change.mtuBytes ?? this.#wireMtuBytes;
+    this.#link = clamped({ ...previous, ...change });
     if (!this.#link.up) this.#dropWaiting();
     this.onLinkChange?.(previous);
   }
 
   /** A frame is on its way to this port. Called by the segment, as all that follows. */
   accept(carried: CarriedFrame): void {
-    if (!this.#receiving || carried.lengthBytes > this.#link.mtuBytes + ETHERNET_HEADER_BYTES) {
-      if (carried.lengthBytes > FRAME_CAPACITY_BYTES) this.statistics.truncatedFrames++;
+    const isTruncated = carried.lengthBytes > FRAME_CAPACITY_BYTES;
+    const isTooLong = carried.lengthBytes > this.#wireMtuBytes + ETHERNET_HEADER_BYTES;
+    if (!this.#receiving || isTooLong || isTruncated) {
+      if (isTruncated && !isTooLong) this.statistics.truncatedFrames++;
       this.#segment.recycle(carried);
       return;
     }
@@ -226,4 +233,8 @@ export class MemoryPort implements EthernetPort {
     this.#backlog.length = 0;
     this.#backlogHead = 0;
   }
+}
+
+function clamped(link: LinkState): LinkState {
+  return { ...link, mtuBytes: Math.min(link.mtuBytes, MAXIMUM_MTU_BYTES) };
 }

@@ -1,4 +1,3 @@
-import { closeSync } from "node:fs";
 import { systemErrorCode } from "../errors.ts";
 import { shim } from "../native/shim.ts";
 import { errnoName } from "../system/libc.ts";
@@ -90,7 +89,7 @@ function exchange(request: Parameters<typeof buildLinkRequest>[0]): LinkMessage[
       }
     }
   } finally {
-    closeSync(descriptor);
+    shim.closeDescriptor(descriptor);
   }
 }
 

@@ -1,4 +1,3 @@
-import { closeSync } from "node:fs";
 import { constants } from "node:os";
 import { FRAME_CAPACITY_BYTES, type FrameArena } from "../arena/frame-arena.ts";
 import { UsageError } from "../errors.ts";
@@ -16,6 +15,7 @@ export interface PacketPortOptions {
   /** A socket filter (struct sock_filter[]), by default that of `packetFilter()`. */
   filter?: Uint8Array;
   receiveBufferBytes?: number;
+  sendBufferBytes?: number;
   /** Frames that one call to the kernel moves. */
   batchFrames?: number;
 }
@@ -32,12 +32,15 @@ const SEND_BUFFER_BYTES = 8 * 1024 * 1024;
  * @throws UsageError when there is no such interface or no permission
  */
 export function openPacketPort(options: PacketPortOptions): PacketPort {
-  const socket = openSocket(options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES);
+  const socket = openSocket(
+    options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES,
+    options.sendBufferBytes ?? SEND_BUFFER_BYTES,
+  );
   let port: PacketPort | undefined;
   const watch = watchInterface(options.interfaceName, (state) => port?.follow(state));
   if (watch.initial === undefined) {
     watch.close();
-    closeSync(socket);
+    shim.closeDescriptor(socket);
     throw new UsageError(`there is no network interface '${options.interfaceName}'`);
   }
   port = new PacketPort(options, socket, watch, watch.initial);
@@ -119,7 +122,7 @@ export class PacketPort extends DescriptorPort {
 
   protected override closeDevice(): void {
     this.#watch.close();
-    closeSync(this.#socket);
+    shim.closeDescriptor(this.#socket);
   }
 
   /** Binds with the filter closed, so that no frame gets in that the filter would have dropped. */
@@ -149,8 +152,8 @@ export class PacketPort extends DescriptorPort {
   }
 }
 
-function openSocket(receiveBufferBytes: number): number {
-  const socket = shim.packetOpen(receiveBufferBytes, SEND_BUFFER_BYTES);
+function openSocket(receiveBufferBytes: number, sendBufferBytes: number): number {
+  const socket = shim.packetOpen(receiveBufferBytes, sendBufferBytes);
   if (socket >= 0) return socket;
   if (socket === -constants.errno.EPERM) {
     throw new UsageError(

@@ -1,4 +1,3 @@
-import { closeSync } from "node:fs";
 import { hostname } from "node:os";
 import { FRAME_CAPACITY_BYTES, type FrameArena } from "../arena/frame-arena.ts";
 import { systemErrorCode, UsageError } from "../errors.ts";
@@ -155,7 +154,7 @@ export class TapPort extends DescriptorPort {
     clearTimeout(this.#reopen);
     this.#tapWatch?.close();
     this.#bridgeWatch?.close();
-    if (this.#descriptor !== -1) closeSync(this.#descriptor);
+    if (this.#descriptor !== -1) shim.closeDescriptor(this.#descriptor);
     this.#descriptor = -1;
   }
 
@@ -170,7 +169,7 @@ export class TapPort extends DescriptorPort {
       prepareInterface(state, bridgeState, existed, this.#options, this.#mac);
       this.#droppedBefore = readLink(state.index)?.transmitDroppedFrames ?? 0;
     } catch (error) {
-      closeSync(descriptor);
+      shim.closeDescriptor(descriptor);
       throw error;
     }
     this.#descriptor = descriptor;
@@ -219,7 +218,7 @@ export class TapPort extends DescriptorPort {
   #lose(): void {
     if (this.#descriptor === -1) return;
     this.detach();
-    closeSync(this.#descriptor);
+    shim.closeDescriptor(this.#descriptor);
     this.#descriptor = -1;
     this.#tap = undefined;
     this.#updateLink();

@@ -76,3 +76,16 @@ export function describeFrame(frame: Uint8Array): string {
   const etherType = ((frame[12] << 8) | frame[13]).toString(16).padStart(4, "0");
   return `${formatMac(frame, 6)} > ${formatMac(frame)} ${etherType} ${frame.length} octets`;
 }
+
+/** Waits until the condition holds. @throws Error with `what` when it does not in time */
+export async function waitUntil(
+  condition: () => boolean,
+  what: string,
+  timeoutMs = 5000,
+): Promise<void> {
+  const deadline = performance.now() + timeoutMs;
+  while (!condition()) {
+    if (performance.now() > deadline) throw new Error(`${what}: not within ${timeoutMs} ms`);
+    await new Promise((resolve) => setTimeout(resolve, 2));
+  }
+}

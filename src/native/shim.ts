@@ -30,6 +30,8 @@ export interface Shim {
   /** Waits for POLL_READABLE | POLL_WRITABLE; 0 stops. */
   pollSet(poll: PollHandle, events: number): number;
   pollClose(poll: PollHandle): void;
+  /** For descriptors that the shim or `callLibc` has opened. */
+  closeDescriptor(descriptor: number): number;
 
   /** shim/packet.c: AF_PACKET sockets. */
   packetOpen(receiveBufferBytes: number, sendBufferBytes: number): number;

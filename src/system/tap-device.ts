@@ -1,5 +1,5 @@
-import { closeSync, constants, openSync } from "node:fs";
-import { systemErrorCode, UsageError } from "../errors.ts";
+import { constants } from "node:fs";
+import { UsageError } from "../errors.ts";
 import { callLibc, errnoName, LibcType } from "./libc.ts";
 
 const TUN_DEVICE = "/dev/net/tun";
@@ -8,6 +8,9 @@ const TUN_DEVICE = "/dev/net/tun";
 const TUNSETIFF = 0x400454ca;
 const IFF_TAP = 0x0002;
 const IFF_NO_PI = 0x1000;
+
+/** Not among Node's constants; the same on x86-64 and ARM64. */
+const O_CLOEXEC = 0o2000000;
 
 /** struct ifreq: the name, then a union whose first two octets are the flags. */
 const INTERFACE_REQUEST_BYTES = 40;
@@ -37,22 +40,19 @@ export function openTapDevice(name: string): number {
     [LibcType.buffer, request],
   );
   if (result >= 0) return descriptor;
-  closeSync(descriptor);
+  callLibc("close", [LibcType.int, descriptor]);
   throw tapError(name, errnoName(result));
 }
 
 function openTunDevice(): number {
-  try {
-    return openSync(TUN_DEVICE, constants.O_RDWR | constants.O_NONBLOCK);
-  } catch (error) {
-    const code = systemErrorCode(error);
-    if (code === "ENOENT" || code === "ENODEV") {
-      throw new UsageError(`${TUN_DEVICE} is missing: load the 'tun' module (modprobe tun)`, {
-        cause: error,
-      });
-    }
-    throw new UsageError(`cannot open ${TUN_DEVICE}: ${code ?? String(error)}`, { cause: error });
+  const flags = constants.O_RDWR | constants.O_NONBLOCK | O_CLOEXEC;
+  const descriptor = callLibc("open", [LibcType.string, TUN_DEVICE], [LibcType.int, flags]);
+  if (descriptor >= 0) return descriptor;
+  const code = errnoName(descriptor);
+  if (code === "ENOENT" || code === "ENODEV" || code === "ENXIO") {
+    throw new UsageError(`${TUN_DEVICE} is missing: load the 'tun' module (modprobe tun)`);
   }
+  throw new UsageError(`cannot open ${TUN_DEVICE}: ${code}`);
 }
 
 function tapError(name: string, code: string): UsageError {
