@@ -102,8 +102,9 @@ export class TapPort extends DescriptorPort {
   }
 
   override send(frame: number, lengthBytes: number): void {
-    // A TAP takes any length, and the bridge would drop it silently.
-    if (lengthBytes > this.link.mtuBytes + ETHERNET_HEADER_BYTES) {
+    // A TAP takes everything, and the bridge would drop it silently.
+    const { up, mtuBytes } = this.link;
+    if (!up || lengthBytes > mtuBytes + ETHERNET_HEADER_BYTES) {
       this.counters.sendFailures++;
       this.arena.release(frame);
       return;
