@@ -29,6 +29,44 @@ export function fileOffset(context: DiskContext, lba: number): number {
   return context.startBytes + lba * SECTOR_BYTES;
 }
 
+/** Requests of one job: as many as the shim merges into one system call. */
+const JOB_REQUESTS = 128;
+
+/**
+ * Gives a list of filled operations to the worker threads: neighbours as one job, so that they are
+ * one disk request, all others as jobs of their own, so that the disk has many at once.
+ * @returns the number of jobs
+ */
+export function startJobs(queue: DiskQueue, first: Operation): number {
+  let jobs = 1;
+  let head = first;
+  let last = first;
+  let length = 1;
+  for (let operation = first.next; operation !== null; operation = operation.next) {
+    if (length < JOB_REQUESTS && queue.adjoins(last, operation)) {
+      queue.link(last, operation);
+      length++;
+    } else {
+      queue.link(last, null);
+      queue.start(head);
+      jobs++;
+      head = operation;
+      length = 1;
+    }
+    last = operation;
+  }
+  queue.link(last, null);
+  queue.start(head);
+  return jobs;
+}
+
+/** Operations in a list chained by `next`. */
+export function listLength(first: Operation | null): number {
+  let length = 0;
+  for (let operation = first; operation !== null; operation = operation.next) length++;
+  return length;
+}
+
 /** Tells a person about faults: the first at once, then at most one line a second. */
 export class FaultReporter {
   readonly #description: string;

@@ -206,10 +206,11 @@ export class DiskStorage implements BlockStorage {
 
   #createWritePath(context: DiskContext, direct: boolean, diskFlags: number): WritePath {
     const trimOperation = this.#disk.trimOperation ?? DiskOperation.punch;
-    if (this.#options.durability === "durable") return new DurableWrites(context, trimOperation);
-    return new WritebackWrites(context, trimOperation, {
+    if (this.#options.durability === "durable") {
+      return new DurableWrites(context, trimOperation, direct);
+    }
+    return new WritebackWrites(context, trimOperation, direct, {
       intervalMs: this.#options.writebackIntervalMs,
-      direct,
       diskFlags,
       onLost: () => {
         this.#writesLost = true;

@@ -1,5 +1,5 @@
 import { BlockStatus } from "./block-storage.ts";
-import { writeStatus } from "./disk-requests.ts";
+import { listLength, startJobs, writeStatus } from "./disk-requests.ts";
 import type { Operation } from "./operation.ts";
 import { WritePath } from "./write-path.ts";
 
@@ -8,11 +8,18 @@ import { WritePath } from "./write-path.ts";
  * in while the group before was under way, so its size follows the load.
  *
  * ```
- *   job  | pwritev … pwritev | fdatasync |  → all requests of the group complete
+ *   buffered  | pwritev … pwritev | fdatasync |  → all requests of the group complete
+ *
+ *   direct    | pwritev |
+ *             | pwritev   |  | fdatasync |  → all requests of the group complete
+ *             | pwritev |
  * ```
  */
 export class DurableWrites extends WritePath {
   #underWay = false;
+  /** The writes and trims under way, chained by `next`. */
+  #group: Operation | null = null;
+  #jobsLeft = 0;
 
   override get startable(): boolean {
     if (this.flushWaits && this.durable) return true;
@@ -37,20 +44,17 @@ export class DurableWrites extends WritePath {
   }
 
   override jobDone(head: Operation): void {
+    if (this.direct && head !== this.sync) {
+      this.#jobsLeft--;
+      if (this.#jobsLeft === 0) this.startSync();
+      return;
+    }
     this.#underWay = false;
     const { queue, faults } = this.context;
     const errno = queue.error(this.sync);
     if (errno === 0) this.durableChanges = this.syncingChanges;
     else faults.report("fdatasync", errno);
-
-    let operation = head;
-    while (operation !== this.sync) {
-      const following = queue.following(operation)!;
-      const outcome = this.outcome(operation);
-      const status = outcome === BlockStatus.ok ? writeStatus(errno) : outcome;
-      this.context.complete(operation, status, 0);
-      operation = following;
-    }
+    this.#completeGroup(errno);
     if (errno === 0) this.completeFlushes();
     else this.failFlushes(errno);
   }
@@ -59,14 +63,32 @@ export class DurableWrites extends WritePath {
 
   #startGroup(first: Operation): void {
     const { queue, statistics } = this.context;
-    for (let operation: Operation | null = first; operation !== null; operation = operation.next) {
-      statistics.queued++;
-      this.changes++;
-    }
+    const requests = listLength(first);
+    statistics.queued += requests;
+    this.changes += requests;
+    this.#group = first;
     const last = this.fillChain(first);
-    this.fillSync();
-    queue.link(last, this.sync);
-    this.#begin(first);
+    if (this.direct) {
+      this.#underWay = true;
+      this.#jobsLeft = startJobs(queue, first);
+    } else {
+      this.fillSync();
+      queue.link(last, this.sync);
+      this.#begin(first);
+    }
+  }
+
+  /** @param errno of the fdatasync */
+  #completeGroup(errno: number): void {
+    let operation = this.#group;
+    this.#group = null;
+    while (operation !== null) {
+      const next: Operation | null = operation.next;
+      const outcome = this.outcome(operation);
+      const status = outcome === BlockStatus.ok ? writeStatus(errno) : outcome;
+      this.context.complete(operation, status, 0);
+      operation = next;
+    }
   }
 
   #begin(head: Operation): void {

@@ -1,10 +1,7 @@
 import { BlockStatus, SECTOR_BYTES } from "./block-storage.ts";
 import { DISK_NO_NOWAIT_READ, DiskOperation } from "./disk-queue.ts";
-import { type DiskContext, fileOffset } from "./disk-requests.ts";
+import { type DiskContext, fileOffset, listLength, startJobs } from "./disk-requests.ts";
 import { type Operation, OperationQueue } from "./operation.ts";
-
-/** Requests of one job: as many as the shim merges into one system call. */
-const JOB_REQUESTS = 128;
 
 /**
  * Reads of a disk: what the page cache holds is read at once, in one native call for all; what
@@ -13,7 +10,7 @@ const JOB_REQUESTS = 128;
 export class ReadPath {
   readonly #context: DiskContext;
   readonly #ready = new OperationQueue();
-  #cold = new OperationQueue();
+  readonly #cold = new OperationQueue();
   #diskFlags: number;
   readonly #direct: boolean;
 
@@ -87,28 +84,9 @@ export class ReadPath {
     if (cold !== null) this.#queueJobs(cold);
   }
 
-  /** Cuts a list into jobs: a chain of neighbours each. */
   #queueJobs(first: Operation): void {
-    const { queue, statistics } = this.#context;
-    let head = first;
-    let last = first;
-    let length = 1;
-    statistics.queued++;
-    for (let operation = first.next; operation !== null; operation = operation.next) {
-      statistics.queued++;
-      if (length < JOB_REQUESTS && queue.adjoins(last, operation)) {
-        queue.link(last, operation);
-        length++;
-      } else {
-        queue.link(last, null);
-        queue.start(head);
-        head = operation;
-        length = 1;
-      }
-      last = operation;
-    }
-    queue.link(last, null);
-    queue.start(head);
+    this.#context.statistics.queued += listLength(first);
+    startJobs(this.#context.queue, first);
   }
 
   #complete(operation: Operation): void {

@@ -5,11 +5,15 @@ import { type Operation, OperationQueue } from "./operation.ts";
 
 /**
  * Writes, trims and flushes of a disk. Here is what both kinds of durability share: writes are
- * kept in the order in which they became ready, one job of them runs at a time, and a count of
- * changes says what is durable.
+ * kept in the order in which they became ready, and a count of changes says what is durable.
+ *
+ * Through the page cache one job of writes runs at a time, because the kernel locks the file for
+ * each write anyway; so overlapping writes may follow each other in the queue. Past the page cache
+ * (direct) writes run side by side, and overlapping ones wait for each other.
  */
 export abstract class WritePath {
   protected readonly context: DiskContext;
+  protected readonly direct: boolean;
   protected readonly ready = new OperationQueue();
   /** Flushes whose earlier writes are complete, waiting until `changesBefore` are durable. */
   readonly #flushes = new OperationQueue();
@@ -26,15 +30,16 @@ export abstract class WritePath {
   /** `changes` when the fdatasync under way began. */
   protected syncingChanges = 0;
 
-  constructor(context: DiskContext, trimOperation: DiskOperation) {
+  constructor(context: DiskContext, trimOperation: DiskOperation, direct: boolean) {
     this.context = context;
+    this.direct = direct;
     this.#trimOperation = trimOperation;
     this.sync = context.queue.take(null);
     this.sync.kind = BlockOperation.flush;
   }
 
   append(operation: Operation): void {
-    operation.ordered = true;
+    operation.ordered = !this.direct;
     this.ready.append(operation);
   }
 

@@ -1,7 +1,7 @@
 import { BlockOperation, BlockStatus } from "./block-storage.ts";
 import type { DiskOperation } from "./disk-queue.ts";
 import { errnoName } from "../system/libc.ts";
-import type { DiskContext } from "./disk-requests.ts";
+import { type DiskContext, listLength, startJobs } from "./disk-requests.ts";
 import type { Operation } from "./operation.ts";
 import { WritePath } from "./write-path.ts";
 
@@ -13,7 +13,6 @@ const UNSYNCED_LIMIT_SECTORS = (64 * 1024 * 1024) / 512;
 
 export interface WritebackOptions {
   readonly intervalMs: number;
-  readonly direct: boolean;
   readonly diskFlags: number;
   /** Called when data that was acknowledged is lost: no write may succeed from then on. */
   readonly onLost: () => void;
@@ -28,15 +27,21 @@ export class WritebackWrites extends WritePath {
   readonly #options: WritebackOptions;
   readonly #timer: NodeJS.Timeout;
   #diskFlags: number;
-  #writing = false;
+  /** Jobs of writes that are under way. */
+  #writeJobs = 0;
   #syncing = false;
   #syncDue = false;
   /** Of `unsyncedSectors`: those that the fdatasync under way makes durable. */
   #syncingSectors = 0;
   #lost = false;
 
-  constructor(context: DiskContext, trimOperation: DiskOperation, options: WritebackOptions) {
-    super(context, trimOperation);
+  constructor(
+    context: DiskContext,
+    trimOperation: DiskOperation,
+    direct: boolean,
+    options: WritebackOptions,
+  ) {
+    super(context, trimOperation, direct);
     this.#options = options;
     this.#diskFlags = options.diskFlags;
     this.#timer = setInterval(() => this.#tick(), options.intervalMs);
@@ -44,13 +49,13 @@ export class WritebackWrites extends WritePath {
   }
 
   override get startable(): boolean {
-    if (this.ready.first !== null && !this.#writing) return true;
+    if (this.ready.first !== null && this.#mayWrite) return true;
     if (this.flushWaits && this.durable) return true;
     return !this.#syncing && !this.#lost && (this.flushWaits || this.#syncDue);
   }
 
   override get busy(): boolean {
-    return this.#writing || this.#syncing;
+    return this.#writeJobs > 0 || this.#syncing;
   }
 
   override flush(operation: Operation): void {
@@ -59,7 +64,7 @@ export class WritebackWrites extends WritePath {
   }
 
   override start(): void {
-    if (!this.#writing) this.#startWrites();
+    if (this.#mayWrite) this.#startWrites();
     this.completeFlushes();
     if (!this.#syncing && !this.#lost && (this.flushWaits || this.#syncDue)) this.startSync();
   }
@@ -77,7 +82,7 @@ export class WritebackWrites extends WritePath {
       this.#syncDone();
       return;
     }
-    this.#writing = false;
+    this.#writeJobs--;
     const { queue } = this.context;
     let operation: Operation | null = head;
     while (operation !== null) {
@@ -89,6 +94,10 @@ export class WritebackWrites extends WritePath {
 
   override close(): void {
     clearInterval(this.#timer);
+  }
+
+  get #mayWrite(): boolean {
+    return this.direct || this.#writeJobs === 0;
   }
 
   #tick(): void {
@@ -105,13 +114,15 @@ export class WritebackWrites extends WritePath {
       return;
     }
     this.fillChain(first);
-    const rest = this.#options.direct ? first : this.#writeNow(first);
+    const rest = this.direct ? first : this.#writeNow(first);
     if (rest === null) return;
-    for (let operation: Operation | null = rest; operation !== null; operation = operation.next) {
-      this.context.statistics.queued++;
+    this.context.statistics.queued += listLength(rest);
+    if (this.direct) {
+      this.#writeJobs += startJobs(this.context.queue, rest);
+    } else {
+      this.#writeJobs = 1;
+      this.context.queue.start(rest);
     }
-    this.#writing = true;
-    this.context.queue.start(rest);
   }
 
   /** Does what need not wait; returns the first that must, the others follow it. */
