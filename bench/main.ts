@@ -105,7 +105,7 @@ async function missing(programs: Record<string, string>): Promise<string[]> {
 }
 
 async function describeMachine(diskDirectory: string): Promise<Machine> {
-  const disk = await outcomeOf(["stat", "--file-system", "--format=%T", diskDirectory]);
+  const disk = await outcomeOf(["findmnt", "-no", "FSTYPE", "--target", diskDirectory]);
   return {
     processor: cpus()[0]?.model.trim() ?? "unknown",
     processors: cpus().length,

@@ -17,7 +17,7 @@ const [durable] = suitesFor(false).filter(({ mode }) => mode === "durable");
 
 test("a peer's command line gets the interface, the path, the shelf and the slot", () => {
   const peer = peerFromTemplate("/opt/bladed -i {interface} '{path}' {shelf} {slot} {shelf}");
-  expect(peer.name).toBe("bladed");
+  expect(peer.name).toBe("PEER bladed");
   expect(peer.command(assignment)).toEqual([
     "sh",
     "-c",

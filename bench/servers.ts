@@ -99,7 +99,7 @@ export function nullTarget(program: string): ServerKind {
  */
 export function peerFromTemplate(template: string): ServerKind {
   return {
-    name: basename(template.trim().split(/\s+/, 1)[0]),
+    name: `PEER ${basename(template.trim().split(/\s+/, 1)[0])}`,
     role: "peer",
     takesPart: ({ mode }) => mode === "buffered" || template.includes("{mode}"),
     command: ({ interfaceName, path, shelf, slot, mode }) => {
