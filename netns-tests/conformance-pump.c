@@ -93,9 +93,9 @@ static bool send_one(int fd)
     uint32_t length = head[0] | (uint32_t)head[1] << 8 | (uint32_t)head[2] << 16;
     if (head[3] != 0 || length > sizeof frame || !read_all(frame, length))
         return false;
-    // A frame that the interface does not take, or while it is down, is lost like any other.
-    while (send(fd, frame, length, 0) < 0 && (errno == ENOBUFS || errno == EINTR))
-        usleep(100);
+    // A frame that the link does not take, too long or while it is down, is lost like any other.
+    while (send(fd, frame, length, 0) < 0 && errno == EINTR)
+        continue;
     return true;
 }
 

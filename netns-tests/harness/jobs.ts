@@ -2,14 +2,18 @@ import type { Client } from "./client.ts";
 import { helperProgram } from "./run-folder.ts";
 
 /**
- * A file system on the disk keeps 64 MiB: makes it, writes, reads back from the server, checks.
+ * A file system on the disk keeps a file: makes it, writes, reads back from the server, checks.
  * @returns the sum of the file that is then on the disk as /data
  */
-export async function keepFileSystem(client: Client, disk: string): Promise<string> {
+export async function keepFileSystem(
+  client: Client,
+  disk: string,
+  sizeMiB = 64,
+): Promise<string> {
   const sums = await client.run(`
     mkfs.ext4 -q -F /dev/etherd/${disk}
     mount /dev/etherd/${disk} disk
-    dd if=/dev/urandom of=disk/data bs=1M count=64 conv=fsync status=none
+    dd if=/dev/urandom of=disk/data bs=1M count=${sizeMiB} conv=fsync status=none
     sum_of disk/data
     umount disk
     drop_caches
