@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
-import { listInterfaces } from "./link-monitor.ts";
+import { accessSync, constants } from "node:fs";
+import { networkInterfaces } from "node:os";
 
 /**
  * Tests on real interfaces are files named *.netns.test.ts. scripts/test.sh runs them in a network
@@ -7,13 +8,36 @@ import { listInterfaces } from "./link-monitor.ts";
  * interfaces with `ip` (iproute2); the namespace, and all in it, goes away with the process.
  */
 
-/** Whether nothing but loopback is up here: such a namespace is nobody's connection. */
-export const isIsolated = listInterfaces().every((state) => state.loopback || !state.switchedOn);
+/** Addresses that no real network has: link-local, and those for documentation (RFC 5737, 3849). */
+const UNREAL_ADDRESS = /^(fe80:|192\.0\.2\.|2001:db8:)/;
+
+/** Whether nobody is reached from here, so that the tests can do what they like. */
+export const isIsolated = Object.values(networkInterfaces())
+  .flatMap((addresses) => addresses ?? [])
+  .every(({ internal, address }) => internal || UNREAL_ADDRESS.test(address));
 
 if (!isIsolated) {
   console.warn(
     "tests on real interfaces are left out: run them under 'unshare -rn' (see Makefile)",
   );
+}
+
+/** Whether TAP interfaces can be made here: not every machine lets everybody open the device. */
+export const canMakeTap = isIsolated && mayOpen("/dev/net/tun");
+
+if (isIsolated && !canMakeTap) {
+  console.warn(
+    "tests on TAP interfaces are left out: no permission for /dev/net/tun (run as root)",
+  );
+}
+
+function mayOpen(device: string): boolean {
+  try {
+    accessSync(device, constants.R_OK | constants.W_OK);
+    return true;
+  } catch {
+    return false;
+  }
 }
 
 /** Runs `ip` with the words of the command line: ip("link set eth0 up"). */

@@ -16,6 +16,7 @@ export class PcapPort implements EthernetPort {
   readonly #arena: FrameArena;
   readonly #path: string;
   readonly #writer: PcapWriter;
+  #closing: Promise<void> | undefined;
 
   constructor(port: EthernetPort, arena: FrameArena, path: string) {
     this.#port = port;
@@ -90,7 +91,11 @@ export class PcapPort implements EthernetPort {
     this.#port.stopReceiving();
   }
 
-  async close(): Promise<void> {
+  close(): Promise<void> {
+    return (this.#closing ??= this.#close());
+  }
+
+  async #close(): Promise<void> {
     await this.#port.close();
     await releasePcapWriter(this.#path);
   }

@@ -24,7 +24,7 @@ const FLUSH_INTERVAL_MS = 100;
 
 /** Writes records behind the data path: it never waits for the disk, it drops and counts. */
 export class PcapWriter {
-  /** Records that came faster than the disk took them, or after it failed. */
+  /** Records that came faster than the disk took them, after it failed or after `close`. */
   droppedRecords = 0;
   /** The first error of the disk, after which nothing more is written. */
   failure: Error | undefined;
@@ -33,6 +33,7 @@ export class PcapWriter {
   #filledBytes = 0;
   #writing = Buffer.alloc(BUFFER_BYTES);
   #isWriting = false;
+  #isClosed = false;
   #timer: NodeJS.Timeout | undefined;
   #onIdle: (() => void) | undefined;
 
@@ -56,9 +57,13 @@ export class PcapWriter {
 
   /** Records the frame at `offset` of `bytes` with the time of now. */
   record(bytes: Uint8Array, offset: number, lengthBytes: number): void {
+    if (this.#isClosed || this.failure !== undefined) {
+      this.droppedRecords++;
+      return;
+    }
     const needed = RECORD_HEADER_BYTES + lengthBytes;
     if (this.#filledBytes + needed > BUFFER_BYTES && !this.#isWriting) this.#flush();
-    if (this.#filledBytes + needed > BUFFER_BYTES || this.failure !== undefined) {
+    if (this.#filledBytes + needed > BUFFER_BYTES) {
       this.droppedRecords++;
       return;
     }
@@ -77,6 +82,7 @@ export class PcapWriter {
 
   /** Writes what is left and closes the file. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     clearTimeout(this.#timer);
     while (this.#isWriting || (this.#filledBytes > 0 && this.failure === undefined)) {
       if (!this.#isWriting) this.#flush();

@@ -4,7 +4,7 @@ import type { EthernetPort } from "./ethernet-port.ts";
 import { ethernetPortCompliance } from "./ethernet-port.compliance.ts";
 import { findInterface } from "./link-monitor.ts";
 import { BROADCAST_MAC } from "./mac-address.ts";
-import { ip, isIsolated, makePair, uniqueName } from "./namespace.testing.ts";
+import { canMakeTap, ip, makePair, uniqueName } from "./namespace.testing.ts";
 import { openPacketPort } from "./packet-port.ts";
 import { openTapPort, type TapPort, type TapPortOptions } from "./tap-port.ts";
 import { ethernetFrame, waitUntil, WireTester } from "./wire.testing.ts";
@@ -29,7 +29,7 @@ function openPeer(peerName: string): WireTester {
   );
 }
 
-describe.runIf(isIsolated)("on a bridge", () => {
+describe.runIf(canMakeTap)("on a bridge", () => {
   ethernetPortCompliance({
     name: "a TAP port",
     filters: true,
@@ -84,7 +84,7 @@ afterEach(async () => {
 
 const master = (name: string): number | undefined => findInterface(name)?.masterIndex;
 
-describe.runIf(isIsolated)("a TAP port", () => {
+describe.runIf(canMakeTap)("a TAP port", () => {
   test("joins its bridge without changing the bridge's MTU or address, and goes with the process", async () => {
     const { bridge, nic } = makeBridge(4000);
     interfaces.push(nic, bridge);

@@ -52,6 +52,9 @@ function openTunDevice(): number {
   if (code === "ENOENT" || code === "ENODEV" || code === "ENXIO") {
     throw new UsageError(`${TUN_DEVICE} is missing: load the 'tun' module (modprobe tun)`);
   }
+  if (code === "EACCES" || code === "EPERM") {
+    throw new UsageError(`no permission to open ${TUN_DEVICE}: run with sudo`);
+  }
   throw new UsageError(`cannot open ${TUN_DEVICE}: ${code}`);
 }
 
