@@ -5,11 +5,7 @@ import { helperProgram } from "./run-folder.ts";
  * A file system on the disk keeps a file: makes it, writes, reads back from the server, checks.
  * @returns the sum of the file that is then on the disk as /data
  */
-export async function keepFileSystem(
-  client: Client,
-  disk: string,
-  sizeMiB = 64,
-): Promise<string> {
+export async function keepFileSystem(client: Client, disk: string, sizeMiB = 64): Promise<string> {
   const sums = await client.run(`
     mkfs.ext4 -q -F /dev/etherd/${disk}
     mount /dev/etherd/${disk} disk

@@ -93,6 +93,7 @@ export class Lab {
   /** What a person wants to know of a test that failed. */
   describeFailure(): void {
     for (const client of this.#clients) console.log(`--- client:\n${client.describe()}`);
+    for (const server of this.#servers) console.log(`--- server:\n${server.describe()}`);
     for (const name of readdirSync(this.folder).filter((file) => file.endsWith(".img"))) {
       rmSync(join(this.folder, name));
     }

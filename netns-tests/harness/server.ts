@@ -24,6 +24,8 @@ export interface Server {
   terminate(): Promise<void>;
   /** Fails the test when it has ended by itself. */
   assertRunning(): void;
+  /** The end of its log, for a failed test. */
+  describe(): string;
 }
 
 /** aoed is what is tested; vblade tests the tests. */
@@ -98,7 +100,11 @@ class Aoed implements Server {
   assertRunning(): void {
     const ending = this.#child?.ending;
     if (ending === undefined) return;
-    throw new Error(`aoed ended by itself: ${JSON.stringify(ending)}\n${this.#child?.log ?? ""}`);
+    throw new Error(`aoed ended by itself: ${JSON.stringify(ending)}\n${this.describe()}`);
+  }
+
+  describe(): string {
+    return lastLines(this.#child?.log ?? "");
   }
 }
 
@@ -167,8 +173,12 @@ class Vblade implements Server {
 
   assertRunning(): void {
     for (const child of this.#children) {
-      if (child.ending !== undefined) throw new Error(`vblade ended:\n${child.log}`);
+      if (child.ending !== undefined) throw new Error(`vblade ended:\n${this.describe()}`);
     }
+  }
+
+  describe(): string {
+    return lastLines(this.#children.map((child) => child.log).join("\n"));
   }
 }
 
@@ -177,4 +187,8 @@ function nextLog(logFile: string): string {
     const file = logFile.replace(".log", `-${start}.log`);
     if (!existsSync(file)) return file;
   }
+}
+
+function lastLines(log: string): string {
+  return log.split("\n").slice(-30).join("\n");
 }
