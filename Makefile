@@ -8,7 +8,6 @@ NODE  := bin/node
 AS_USER := $(if $(and $(SUDO_USER),$(filter 0,$(shell id -u))),sudo -u $(SUDO_USER) --,)
 
 SHIM      := shim/build/aoed_shim.node
-SANITIZED := shim/build/aoed_shim.sanitized.node
 PACKAGES  := node_modules/.package-lock.json
 
 IFACE  ?=
@@ -25,15 +24,12 @@ $(PACKAGES): package.json package-lock.json
 $(SHIM): $(wildcard shim/*.c shim/*.h) scripts/build-shim.sh $(PACKAGES)
 	$(AS_USER) scripts/build-shim.sh
 
-$(SANITIZED): $(wildcard shim/*.c shim/*.h) scripts/build-shim.sh $(PACKAGES)
-	SANITIZE=1 $(AS_USER) env SANITIZE=1 scripts/build-shim.sh
-
 .PHONY: run
 run: all ## serve: sudo make run IFACE=eth0 [CONFIG=aoed.toml] [ARGS=…]
 	@bin/aoed serve $(if $(CONFIG),--config $(CONFIG)) $(if $(IFACE),--interface $(IFACE)) $(ARGS)
 
 .PHONY: test
-test: all lint $(SANITIZED) ## types, lint and every test that needs no kernel driver
+test: all lint ## types, lint and every test that needs no kernel driver
 	scripts/test.sh
 
 .PHONY: netns-test

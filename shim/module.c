@@ -67,5 +67,10 @@ napi_value shim_misuse(napi_env env, const char *message)
 NAPI_MODULE_INIT()
 {
     shim_register_memory(env, exports);
+    shim_register_disk(env, exports);
+    shim_register_poll(env, exports);
+    shim_register_packet(env, exports);
+    shim_register_netlink(env, exports);
+    shim_register_tap(env, exports);
     return exports;
 }

@@ -9,7 +9,7 @@ import { expect, test } from "vitest";
  */
 const foundations = ["errors", "native", "arena", "metrics", "log", "system"];
 const mayImport: Record<string, string[]> = {
-  ethernet: ["aoe", ...foundations],
+  ethernet: ["aoe", "target", ...foundations],
   aoe: ["ata", "target", "storage", ...foundations],
   ata: ["target", "storage", ...foundations],
   target: ["storage", ...foundations],
@@ -25,8 +25,8 @@ const mayImport: Record<string, string[]> = {
   system: ["errors"],
 
   config: ["errors", "storage", "system"],
-  initiator: ["ethernet", "aoe", "ata", "storage", ...foundations],
-  control: ["target", "aoe", "storage", ...foundations],
+  initiator: ["ethernet", "aoe", "ata", "target", "storage", ...foundations],
+  control: ["ethernet", "target", "aoe", "storage", ...foundations],
   server: [
     "config",
     "control",
@@ -39,7 +39,16 @@ const mayImport: Record<string, string[]> = {
     "storage",
     ...foundations,
   ],
-  cli: ["server", "config", "control", "initiator", "ethernet", "storage", ...foundations],
+  cli: [
+    "server",
+    "config",
+    "control",
+    "initiator",
+    "ethernet",
+    "target",
+    "storage",
+    ...foundations,
+  ],
 };
 
 const source = dirname(fileURLToPath(import.meta.url));

@@ -37,6 +37,7 @@ export class FrameArena {
   readonly bytes: Uint8Array;
   readonly #free: Int32Array;
   #freeCount: number;
+  #waiting: (() => void)[] = [];
 
   /** @param frameCount how many frames can be held at once, over all ports and initiators */
   constructor(frameCount: number) {
@@ -64,6 +65,21 @@ export class FrameArena {
   release(frame: number): void {
     if (this.#freeCount === this.frameCount) throw new Error(`frame ${frame} was released twice`);
     this.#free[this.#freeCount++] = frame;
+    if (this.#waiting.length !== 0) this.#wake();
+  }
+
+  /**
+   * Calls `wake` once, when the next frame is released: for a port that has to receive but found no
+   * free frame. The call comes from inside `release`, so it only notes or arms something.
+   */
+  whenReleased(wake: () => void): void {
+    this.#waiting.push(wake);
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
   }
 
   /** Byte offset in the arena of the first octet of the frame (its destination MAC). */

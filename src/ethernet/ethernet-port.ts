@@ -14,17 +14,24 @@
 export interface EthernetPort {
   /** The interface as the administrator names it: "eth0". */
   readonly name: string;
+  /** Replaced, never changed in place: the object of a moment can be kept and compared. */
   readonly link: LinkState;
   readonly received: ReceivedFrames;
+  /** The counters of now; reading it may ask the kernel, so it is not for every batch. */
   readonly statistics: PortStatistics;
 
   /**
-   * Receives at most `maxFrames` frames (bounded by the arena and `received`), never waits.
+   * Receives at most `maxFrames` frames (bounded by the arena and `received`), never waits. 0 does
+   * not mean that none waits: the arena may have no free frame, and then `onReadable` is called
+   * again after one was released.
    * @returns how many entries of `received` are valid until the next call
    */
   receive(maxFrames: number): number;
 
-  /** Queues a frame of `lengthBytes` octets (at least 60, at most MTU + 14) and takes it over. */
+  /**
+   * Queues a frame of `lengthBytes` octets (at most MTU + 14) and takes it over. A frame shorter
+   * than Ethernet's 60 octets is padded with zeros.
+   */
   send(frame: number, lengthBytes: number): void;
 
   /** Hands queued frames to the kernel; what does not fit now follows when there is room. */
@@ -33,7 +40,10 @@ export interface EthernetPort {
   /** Gives a received frame back unanswered. */
   release(frame: number): void;
 
-  /** Called when frames may be waiting. Level-triggered: again on the next turn if some remain. */
+  /**
+   * Called when frames may be waiting. Level-triggered: again on the next turn if some remain, so
+   * whoever does not want to receive for a while sets it to undefined until then.
+   */
   onReadable: (() => void) | undefined;
 
   /** Called after `link` changed: MTU, MAC, up, down, removed, added again. */
@@ -42,14 +52,19 @@ export interface EthernetPort {
   /** Stops receiving, but still sends (to answer what is in flight before the end). */
   stopReceiving(): void;
 
+  /**
+   * Sends what is queued (bounded: a full interface is given one second) and closes. Frames that
+   * others still own may be given back afterwards; sending them counts as a failure.
+   */
   close(): Promise<void>;
 }
 
 export interface LinkState {
   /** Six octets. */
   readonly mac: Uint8Array;
-  /** Octets after the Ethernet header that one frame carries. */
+  /** Octets after the Ethernet header that one frame carries, at most what an arena frame holds. */
   readonly mtuBytes: number;
+  /** The interface exists, is switched on and has a carrier. */
   readonly up: boolean;
 }
 
@@ -67,11 +82,22 @@ export interface PortStatistics {
   receiveOverruns: number;
   /** Frames longer than a frame of the arena, dropped. */
   truncatedFrames: number;
+  /** Frames for somebody else that the port itself dropped (those that the kernel filters out are not seen). */
+  foreignFrames: number;
   /** Frames that could not be sent (interface gone, or longer than the MTU of now). */
   sendFailures: number;
   /** Times that the transmit queue was full and the rest had to wait. */
   sendStalls: number;
 }
+
+/** Destination, source, EtherType. */
+export const ETHERNET_HEADER_BYTES = 14;
+
+/** The shortest frame on the wire, without its check sequence (IEEE 802.3 §3.2.7). */
+export const MINIMUM_FRAME_BYTES = 60;
+
+/** How many frames one call to the kernel moves, unless a port is told otherwise. */
+export const DEFAULT_BATCH_FRAMES = 16;
 
 export function emptyPortStatistics(): PortStatistics {
   return {
@@ -79,6 +105,7 @@ export function emptyPortStatistics(): PortStatistics {
     sentFrames: 0,
     receiveOverruns: 0,
     truncatedFrames: 0,
+    foreignFrames: 0,
     sendFailures: 0,
     sendStalls: 0,
   };

@@ -11,7 +11,87 @@ import { UsageError } from "../errors.ts";
 export interface Shim {
   /** shim/memory.c */
   mapMemory(lengthBytes: number): ArrayBuffer;
+
+  /** shim/disk-queue.c: worker threads for one disk; the table's layout is in shim/disk.h. */
+  diskOpen(
+    table: ArrayBuffer,
+    memory: ArrayBuffer,
+    completions: Int32Array,
+    threadLimit: number,
+    onCompletion: (count: number) => void,
+  ): DiskHandle;
+  /** Runs what a chain can do without waiting for the disk; returns how many requests are done. */
+  diskRunNow(disk: DiskHandle, head: number): number;
+  diskSubmit(disk: DiskHandle, heads: Int32Array, count: number): number;
+  diskClose(disk: DiskHandle): void;
+
+  /** shim/poll.c: watches a descriptor on this thread's event loop. */
+  pollOpen(descriptor: number, callback: (status: number, events: number) => void): PollHandle;
+  /** Waits for POLL_READABLE | POLL_WRITABLE; 0 stops. */
+  pollSet(poll: PollHandle, events: number): number;
+  pollClose(poll: PollHandle): void;
+  /** For descriptors that the shim or `callLibc` has opened. */
+  closeDescriptor(descriptor: number): number;
+
+  /** shim/packet.c: AF_PACKET sockets. */
+  packetOpen(receiveBufferBytes: number, sendBufferBytes: number): number;
+  packetBind(descriptor: number, interfaceIndex: number, etherType: number): number;
+  packetFilter(descriptor: number, program: Uint8Array): number;
+  packetReceive(
+    descriptor: number,
+    arena: Uint8Array,
+    offsets: Float64Array,
+    lengths: Int32Array,
+    count: number,
+    capacityBytes: number,
+  ): number;
+  packetSend(
+    descriptor: number,
+    arena: Uint8Array,
+    offsets: Float64Array,
+    lengths: Int32Array,
+    first: number,
+    count: number,
+  ): number;
+  packetDrops(descriptor: number): number;
+  socketError(descriptor: number): number;
+
+  /** shim/tap.c: frames of one TAP interface, read and written until it would block. */
+  tapReceive(
+    descriptor: number,
+    arena: Uint8Array,
+    offsets: Float64Array,
+    lengths: Int32Array,
+    count: number,
+    capacityBytes: number,
+    etherType: number,
+    mac: Uint8Array,
+    dropped: Float64Array,
+  ): number;
+  tapSend(
+    descriptor: number,
+    arena: Uint8Array,
+    offsets: Float64Array,
+    lengths: Int32Array,
+    first: number,
+    count: number,
+  ): number;
+
+  /** shim/netlink.c: route netlink sockets. */
+  netlinkOpen(groups: number): number;
+  netlinkSend(descriptor: number, message: Uint8Array): number;
+  netlinkReceive(descriptor: number, buffer: Uint8Array): number;
 }
+
+/** What `diskOpen` returns; it means nothing outside the shim. */
+export type DiskHandle = { readonly disk: unique symbol };
+
+/** What `pollOpen` returns; it means nothing outside the shim. */
+export type PollHandle = { readonly poll: unique symbol };
+
+/** UV_READABLE and UV_WRITABLE of libuv. */
+export const POLL_READABLE = 1;
+export const POLL_WRITABLE = 2;
 
 const built = fileURLToPath(new URL("../../shim/build/", import.meta.url));
 

@@ -1,0 +1,66 @@
+import type { Client } from "./client.ts";
+import { helperProgram } from "./run-folder.ts";
+
+/**
+ * A file system on the disk keeps a file: makes it, writes, reads back from the server, checks.
+ * @returns the sum of the file that is then on the disk as /data
+ */
+export async function keepFileSystem(client: Client, disk: string, sizeMiB = 64): Promise<string> {
+  const sums = await client.run(`
+    mkfs.ext4 -q -F /dev/etherd/${disk}
+    mount /dev/etherd/${disk} disk
+    dd if=/dev/urandom of=disk/data bs=1M count=${sizeMiB} conv=fsync status=none
+    sum_of disk/data
+    umount disk
+    drop_caches
+    mount /dev/etherd/${disk} disk
+    sum_of disk/data
+    umount disk
+    fsck.ext4 -fn /dev/etherd/${disk} >fsck.log 2>&1 || { cat fsck.log; exit 1; }`);
+  const [written = "", read] = sums.split("\n");
+  if (!/^[0-9a-f]{64}$/.test(written) || read !== written) {
+    throw new Error(`wrote ${written} to ${disk}, read ${read}`);
+  }
+  return written;
+}
+
+export interface FioOptions {
+  disk: string;
+  sizeMiB: number;
+  /** Chooses the offsets and sizes; printed, so that a failure can be repeated. */
+  seed: number;
+  /** Writes to this share of the disk's blocks are made twice. */
+  loops?: number;
+}
+
+/**
+ * fio writes random blocks of mixed sizes with a checksum in each, reads all back and compares. Any
+ * block that is lost, stale or in the wrong place fails it.
+ */
+export function fioVerify({ disk, sizeMiB, seed, loops = 1 }: FioOptions): string {
+  const options = [
+    "--name=verify",
+    `--filename=/dev/etherd/${disk}`,
+    "--thread",
+    "--ioengine=libaio",
+    "--direct=1",
+    "--iodepth=32",
+    "--rw=randwrite",
+    "--bsrange=512-64k",
+    "--blockalign=512",
+    `--size=${sizeMiB}M`,
+    `--loops=${loops}`,
+    "--verify=crc32c",
+    "--verify_fatal=1",
+    "--do_verify=1",
+    `--randseed=${seed}`,
+    "--output-format=terse",
+  ];
+  return `fio ${options.join(" ")}`;
+}
+
+/** Starts the writer of record-writer.c; see records.ts for what becomes of them. */
+export function writeRecords(disk: string, count: number, writers: number): string {
+  const program = helperProgram("record-writer");
+  return `${program} /dev/etherd/${disk} "$EXCHANGE/notes" ${count} ${writers}`;
+}

@@ -1,0 +1,194 @@
+import { existsSync, writeFileSync } from "node:fs";
+import { join, resolve } from "node:path";
+import { Child } from "./child.ts";
+import { delay, until } from "./command.ts";
+import type { Segment } from "./network.ts";
+
+export interface Target {
+  shelf: number;
+  slot: number;
+  backend: "file" | "device";
+  path: string;
+  readOnly?: boolean;
+}
+
+/** A server of the tests, which can be killed and started again with the same targets. */
+export interface Server {
+  readonly kind: ServerKind;
+  readonly logFile: string;
+  /** Resolves when it answers on the wire. */
+  start(): Promise<void>;
+  /** SIGKILL; resolves when the process is gone. */
+  kill(): Promise<void>;
+  /** SIGTERM; rejects when the exit code is not 0. */
+  terminate(): Promise<void>;
+  /** Fails the test when it has ended by itself. */
+  assertRunning(): void;
+  /** The end of its log, for a failed test. */
+  describe(): string;
+}
+
+/** aoed is what is tested; vblade tests the tests. */
+export type ServerKind = "aoed" | "vblade";
+
+export function serverKind(): ServerKind {
+  const kind = process.env.SERVER ?? "aoed";
+  if (kind !== "aoed" && kind !== "vblade") throw new Error(`SERVER=${kind}: use aoed or vblade`);
+  return kind;
+}
+
+export interface ServerOptions {
+  segments: readonly Segment[];
+  targets: readonly Target[];
+}
+
+const READY_TIMEOUT_MS = 30_000;
+const STOP_TIMEOUT_MS = 30_000;
+
+export function createServer(folder: string, options: ServerOptions): Server {
+  return serverKind() === "aoed" ? new Aoed(folder, options) : new Vblade(folder, options);
+}
+
+const program = resolve(import.meta.dirname, "../../bin/aoed");
+
+class Aoed implements Server {
+  readonly kind = "aoed";
+  readonly logFile: string;
+  readonly #folder: string;
+  readonly #command: string[];
+  #child: Child | undefined;
+
+  constructor(folder: string, { segments, targets }: ServerOptions) {
+    this.#folder = folder;
+    this.logFile = join(folder, "server.log");
+    const [first] = segments;
+    if (first === undefined) throw new Error("a server needs a segment");
+    const file = join(folder, "aoed.toml");
+    writeFileSync(file, configuration(folder, segments, targets));
+    this.#command = first.server.command(program, "serve", "--config", file);
+  }
+
+  async start(): Promise<void> {
+    // A log for each start: "ready" of the one before does not count.
+    const child = new Child(this.#folder, this.#command, nextLog(this.logFile));
+    this.#child = child;
+    await until(
+      "the line 'aoed: ready'",
+      () => {
+        if (child.ending !== undefined) throw new Error(`aoed ended at once:\n${child.log}`);
+        return /^aoed: ready/m.test(child.log);
+      },
+      { timeoutMs: READY_TIMEOUT_MS },
+    );
+  }
+
+  async kill(): Promise<void> {
+    this.assertRunning();
+    this.#child?.killGroup();
+    await this.#child?.ended;
+  }
+
+  async terminate(): Promise<void> {
+    this.assertRunning();
+    this.#child?.signal("SIGTERM");
+    const ending = await this.#child?.end(STOP_TIMEOUT_MS);
+    if (ending?.code !== 0) {
+      throw new Error(`SIGTERM: aoed ended with ${JSON.stringify(ending)}, see ${this.logFile}`);
+    }
+  }
+
+  assertRunning(): void {
+    const ending = this.#child?.ending;
+    if (ending === undefined) return;
+    throw new Error(`aoed ended by itself: ${JSON.stringify(ending)}\n${this.describe()}`);
+  }
+
+  describe(): string {
+    return lastLines(this.#child?.log ?? "");
+  }
+}
+
+function configuration(
+  folder: string,
+  segments: readonly Segment[],
+  targets: readonly Target[],
+): string {
+  const quote = JSON.stringify;
+  const lines = [
+    "[server]",
+    `interfaces = ${quote(segments.map((segment) => segment.serverInterface))}`,
+    `port = ${quote(segments[0]?.port)}`,
+    `state_dir = ${quote(join(folder, "state"))}`,
+    `control_socket = ${quote(join(folder, "control.sock"))}`,
+  ];
+  for (const { shelf, slot, backend, path, readOnly } of targets) {
+    lines.push("", "[[target]]", `shelf = ${shelf}`, `slot = ${slot}`, `backend = "${backend}"`);
+    lines.push(`path = ${quote(path)}`, `read_only = ${readOnly ?? false}`);
+  }
+  return `${lines.join("\n")}\n`;
+}
+
+/** One process for each target and interface: vblade knows one of each. */
+class Vblade implements Server {
+  readonly kind = "vblade";
+  readonly logFile: string;
+  readonly #folder: string;
+  readonly #commands: string[][];
+  #children: Child[] = [];
+
+  constructor(folder: string, { segments, targets }: ServerOptions) {
+    this.#folder = folder;
+    this.logFile = join(folder, "server.log");
+    this.#commands = segments.flatMap(({ server, serverInterface }) =>
+      targets.map(({ shelf, slot, path, readOnly }) => {
+        const options = ["-b", "64", ...(readOnly === true ? ["-r"] : [])];
+        const address = [String(shelf), String(slot), serverInterface, path];
+        return server.command("vblade", ...options, ...address);
+      }),
+    );
+  }
+
+  async start(): Promise<void> {
+    this.#children = this.#commands.map(
+      (command) => new Child(this.#folder, command, nextLog(this.logFile)),
+    );
+    await until("vblade's first line", () =>
+      this.#children.every((child) => child.log.includes("sectors")),
+    ).catch(() => this.assertRunning());
+    await delay(50);
+  }
+
+  async kill(): Promise<void> {
+    this.assertRunning();
+    for (const child of this.#children) child.killGroup();
+    await Promise.all(this.#children.map((child) => child.ended));
+  }
+
+  async terminate(): Promise<void> {
+    this.assertRunning();
+    for (const child of this.#children) child.signal("SIGTERM");
+    // It has no handler: the signal itself is its end.
+    await Promise.all(this.#children.map((child) => child.end(STOP_TIMEOUT_MS)));
+  }
+
+  assertRunning(): void {
+    for (const child of this.#children) {
+      if (child.ending !== undefined) throw new Error(`vblade ended:\n${this.describe()}`);
+    }
+  }
+
+  describe(): string {
+    return lastLines(this.#children.map((child) => child.log).join("\n"));
+  }
+}
+
+function nextLog(logFile: string): string {
+  for (let start = 1; ; start += 1) {
+    const file = logFile.replace(".log", `-${start}.log`);
+    if (!existsSync(file)) return file;
+  }
+}
+
+function lastLines(log: string): string {
+  return log.split("\n").slice(-30).join("\n");
+}

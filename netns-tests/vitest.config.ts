@@ -1,0 +1,19 @@
+import { defineConfig } from "vitest/config";
+import { ScenarioTable } from "./harness/scenario-table.ts";
+
+/** The tests with the real Linux driver: one after the other, since they share two slow cores. */
+export default defineConfig({
+  test: {
+    root: import.meta.dirname,
+    include: ["**/*.test.ts"],
+    globalSetup: ["harness/run-folder.ts"],
+    pool: "forks",
+    fileParallelism: false,
+    sequence: { concurrent: false },
+    testTimeout: 180_000,
+    hookTimeout: 60_000,
+    teardownTimeout: 30_000,
+    disableConsoleIntercept: true,
+    reporters: ["verbose", new ScenarioTable()],
+  },
+});

@@ -1,0 +1,71 @@
+#!/bin/sh
+# Installs the Debian packages that the tests and benchmarks need and that are missing. Quiet and
+# fast when nothing is. Without root it names them and exits 2.
+set -eu
+PATH=$PATH:/usr/sbin:/sbin
+
+# What is looked for (a command or a file), and the package that has it.
+needs='
+cc gcc
+/usr/include/stdio.h libc6-dev
+linux.uml user-mode-linux
+insmod kmod
+ip iproute2
+ethtool ethtool
+aoecfg aoetools
+vblade vblade
+fio fio
+mkfs.ext4 e2fsprogs
+mkfs.xfs xfsprogs
+losetup mount
+unshare util-linux
+tshark tshark
+strace strace
+'
+
+missing=$(echo "$needs" | while read -r wanted package; do
+    [ -n "$wanted" ] || continue
+    case $wanted in
+        /*) [ -e "$wanted" ] || echo "$package" ;;
+        *) command -v "$wanted" >/dev/null 2>&1 || echo "$package" ;;
+    esac
+done | tr '\n' ' ')
+[ -n "$missing" ] || exit 0
+
+if ! command -v apt-get >/dev/null 2>&1; then
+    echo "install-test-packages: the tests need $missing(as Debian names them): install them" >&2
+    exit 2
+fi
+if [ "$(id -u)" != 0 ]; then
+    echo "install-test-packages: missing: $missing: run 'sudo apt-get install --no-install-recommends $missing'" >&2
+    exit 2
+fi
+
+scratch=$(mktemp -d)
+trap 'rm -rf "$scratch"' EXIT
+
+# Packages start their services while they are installed; these two commands are how. For apt alone
+# they do nothing, so that no service runs afterwards that did not run before.
+for starter in invoke-rc.d deb-systemd-invoke; do
+    printf '#!/bin/sh\nexit 0\n' >"$scratch/$starter"
+    chmod 755 "$scratch/$starter"
+done
+
+quietly() {
+    DEBIAN_FRONTEND=noninteractive "$@" >"$scratch/log" 2>&1
+}
+install_missing() {
+    # shellcheck disable=SC2086
+    quietly apt-get install -y --no-install-recommends \
+        -o "DPkg::Path=$scratch:/usr/sbin:/usr/bin:/sbin:/bin" -o DPkg::Lock::Timeout=120 $missing
+}
+
+echo "install-test-packages: installing $missing" >&2
+# A machine without package lists, or with old ones, knows the packages only after an update.
+if ! install_missing; then
+    if ! quietly apt-get update || ! install_missing; then
+        cat "$scratch/log" >&2
+        echo "install-test-packages: apt-get could not install $missing: see above" >&2
+        exit 1
+    fi
+fi

@@ -1,0 +1,115 @@
+import {
+  type Configuration,
+  targetName,
+  type TargetConfiguration,
+} from "../config/configuration.ts";
+import {
+  ConfigurationError,
+  type ConfigurationProblem,
+  formatProblem,
+  keyName,
+  parseConfiguration,
+  readText,
+} from "../config/load.ts";
+import { type KeyPath, locateKeys } from "../config/key-locator.ts";
+import { formatMacAddress, formatSize } from "../config/units.ts";
+import { SECTOR_BYTES } from "../storage/block-storage.ts";
+import { interfaceNames, listInterfaces } from "./interfaces.ts";
+import { octetsAsBase64 } from "./option-values.ts";
+import { formatTable } from "./table.ts";
+import { targetObstacle } from "./target-path.ts";
+import { XDP_IS_NOT_BUILT } from "./serve-options.ts";
+
+interface Findings {
+  readonly configuration?: Configuration;
+  readonly problems: readonly ConfigurationProblem[];
+  /** What may be right on another machine or later. */
+  readonly warnings: readonly string[];
+}
+
+/**
+ * Prints what the file would serve, or every mistake in it.
+ * @returns the exit code: 0 or 2
+ * @throws UsageError when the file cannot be read
+ */
+export function checkConfig(path: string, asJson: boolean): number {
+  const findings = examine(readText(path), path);
+  const { configuration, problems, warnings } = findings;
+  const isValid = problems.length === 0;
+  if (asJson) {
+    const answer = { valid: isValid, file: path, problems, warnings, ...configuration };
+    process.stdout.write(`${JSON.stringify(answer, jsonValue, 2)}\n`);
+  } else {
+    for (const problem of problems) process.stderr.write(`${formatProblem(problem, path)}\n`);
+    for (const warning of warnings) process.stderr.write(`${path}: warning: ${warning}\n`);
+    if (isValid && configuration !== undefined) process.stdout.write(summary(configuration, path));
+  }
+  return isValid ? 0 : 2;
+}
+
+function examine(text: string, path: string): Findings {
+  let configuration: Configuration;
+  try {
+    configuration = parseConfiguration(text, path);
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    return { problems: error.problems, warnings: [] };
+  }
+  return {
+    configuration,
+    problems: obstacles(configuration, text),
+    warnings: missingInterfaces(configuration),
+  };
+}
+
+/** What would keep `serve` from starting on this machine. */
+function obstacles({ server, targets }: Configuration, text: string): ConfigurationProblem[] {
+  const positions = locateKeys(text);
+  const problems: ConfigurationProblem[] = [];
+  const problem = (place: KeyPath, message: string) =>
+    problems.push({ ...positions.of(place), key: keyName(place), message });
+  if (server.port === "xdp") problem(["server", "port"], XDP_IS_NOT_BUILT);
+  for (const [index, target] of targets.entries()) {
+    const obstacle = targetObstacle(target, server.stateDirectory);
+    if (obstacle !== undefined) problem(["target", index, obstacle.key], obstacle.message);
+  }
+  return problems;
+}
+
+function missingInterfaces({ server }: Configuration): string[] {
+  // A TAP interface that does not exist is made.
+  if (server.port === "tap") return [];
+  const present = interfaceNames();
+  return server.interfaces
+    .filter((name) => !present.includes(name))
+    .map((name) => `interface ${name} does not exist; ${listInterfaces(present)}`);
+}
+
+function summary({ server, targets }: Configuration, path: string): string {
+  const headings = ["TARGET", "BACKEND", "SIZE", "WRITES", "ALLOWED", "PATH"];
+  return `${path}: valid
+serves on ${server.interfaces.join(", ")} (port ${server.port}), state in ${server.stateDirectory}
+
+${formatTable(headings, targets.map(targetRow))}`;
+}
+
+function targetRow(target: TargetConfiguration): string[] {
+  return [
+    targetName(target),
+    target.backend,
+    sizeOf(target),
+    target.readOnly ? "refused" : target.durability,
+    target.allow.length === 0 ? "everyone" : target.allow.map(formatMacAddress).join(" "),
+    target.path === "" ? "-" : target.path,
+  ];
+}
+
+function sizeOf({ lengthSectors, sizeBytes }: TargetConfiguration): string {
+  if (lengthSectors !== undefined) return formatSize(lengthSectors * SECTOR_BYTES);
+  return sizeBytes === undefined ? "as it is" : formatSize(sizeBytes);
+}
+
+/** Octets as base64, as `aoed status --json` has them. */
+function jsonValue(_key: string, value: unknown): unknown {
+  return value instanceof Uint8Array ? octetsAsBase64(value) : value;
+}

@@ -1,0 +1,231 @@
+import { Command, CommanderError, Option } from "commander";
+import { UsageError } from "../errors.ts";
+import { LOG_LEVELS } from "../log/levels.ts";
+import { DURABILITIES, PORT_KINDS } from "../config/configuration.ts";
+import { VERSION } from "../server/version.ts";
+import type { DiscoverCommandOptions } from "./discover.ts";
+import type { PingCommandOptions } from "./ping.ts";
+import type { ServeOptions } from "./serve-options.ts";
+import type { ClearOptions, StateOptions } from "./state.ts";
+
+/**
+ * The command line. Each command's code is loaded when it is run, so that `--help` and mistakes in
+ * the arguments are answered at once.
+ *
+ * Exit codes: 0; 1 for a fault while running; 2 for usage, configuration or a path that cannot be
+ * opened, with one line on standard error and nothing changed on disk.
+ */
+const EXIT_FAULT = 1;
+const EXIT_USAGE = 2;
+
+function collect(value: string, previous: string[] = []): string[] {
+  return [...previous, value];
+}
+
+function addServe(program: Command): void {
+  program
+    .command("serve")
+    .description("export disks on one or more Ethernet interfaces")
+    .option("-c, --config <file>", "configuration file (TOML)")
+    .option("-i, --interface <name>", "interface to serve on; repeat for several", collect)
+    .option("-e, --export <shelf.slot=path>", "file or block device to export; repeat", collect)
+    .option("--size <size>", 'with --export: size of a file to create, such as "10GiB"')
+    .option("--read-only", "with --export: refuse writes")
+    .addOption(
+      new Option("--durability <when>", "with --export: when a write is answered").choices(
+        DURABILITIES.filter((durability) => durability !== "remote"),
+      ),
+    )
+    .addOption(new Option("--port <kind>", "how frames are exchanged").choices(PORT_KINDS))
+    .option("--state-dir <folder>", "where the targets' state is kept")
+    .option("--pcap <file>", "write every frame received and sent to this file")
+    .addOption(
+      new Option("--log-level <level>", "least level that is logged")
+        .choices(LOG_LEVELS)
+        .default("info"),
+    )
+    .addHelpText(
+      "after",
+      `
+Without --config and --export it serves a sparse 16 GiB disk e1.0, kept in ./aoed-data.
+
+Examples:
+  sudo aoed serve --interface eth0
+  sudo aoed serve --interface eth0 --export 1.0=/data/disk.img --size 10GiB
+  sudo aoed serve --interface eth0 --export 1.0=/dev/sdb --export 1.1=/dev/sdc --read-only
+  sudo aoed serve --config /etc/aoed/aoed.toml`,
+    )
+    .action(async (options: ServeOptions) => {
+      const { serve } = await import("./serve.ts");
+      await serve(options);
+    });
+}
+
+function addCheckConfig(program: Command): void {
+  program
+    .command("check-config")
+    .description("check a configuration file and the paths that it names; changes nothing")
+    .argument("<file>", "configuration file (TOML)")
+    .option("--json", "answer in JSON")
+    .addHelpText(
+      "after",
+      `
+Prints what would be served, or every mistake as FILE:LINE:COLUMN: KEY: what to do.
+
+Example:
+  aoed check-config /etc/aoed/aoed.toml`,
+    )
+    .action(async (file: string, options: { json?: true }) => {
+      const { checkConfig } = await import("./check-config.ts");
+      process.exitCode = checkConfig(file, options.json === true);
+    });
+}
+
+function addDiscover(program: Command): void {
+  program
+    .command("discover")
+    .description("find the targets of a network, without the kernel driver")
+    .option(
+      "-i, --interface <name>",
+      "interface to ask on; repeat; all when there is none",
+      collect,
+    )
+    .option("--timeout <duration>", "how long answers are waited for", "1s")
+    .option("--json", "answer in JSON")
+    .addHelpText(
+      "after",
+      `
+Example:
+  sudo aoed discover --interface eth0`,
+    )
+    .action(async (options: DiscoverCommandOptions) => {
+      const { discover } = await import("./discover.ts");
+      await discover(options);
+    });
+}
+
+function addPing(program: Command): void {
+  program
+    .command("ping")
+    .description("measure how long a target takes to answer")
+    .argument("<shelf.slot>", "target, such as 1.0")
+    .requiredOption("-i, --interface <name>", "interface that it is reached by")
+    .option("-c, --count <number>", "how many requests", "4")
+    .option("--interval <duration>", "time between two requests", "200ms")
+    .option("--timeout <duration>", "how long each answer is waited for", "1s")
+    .option("--identify", "ask the disk itself, not only the server")
+    .option("--json", "answer in JSON")
+    .addHelpText(
+      "after",
+      `
+Exits with 1 when nobody answers.
+
+Example:
+  sudo aoed ping 1.0 --interface eth0 -c 10`,
+    )
+    .action(async (address: string, options: PingCommandOptions) => {
+      const { ping } = await import("./ping.ts");
+      process.exitCode = await ping(address, options);
+    });
+}
+
+function addStatus(program: Command): void {
+  program
+    .command("status")
+    .description("show what a running server serves and how it fares")
+    .option("--socket <path>", "control socket of the server")
+    .option("--json", "answer in JSON")
+    .addHelpText(
+      "after",
+      `
+Example:
+  sudo aoed status --socket /var/lib/aoed/control.sock`,
+    )
+    .action(async (options: { socket?: string; json?: true }) => {
+      const { status } = await import("./status.ts");
+      await status(options);
+    });
+}
+
+function addState(program: Command): void {
+  const state = program
+    .command("state")
+    .description(
+      "show or clear what initiators left at a target: config string, mask, reservation",
+    );
+  const onTarget = (name: string, description: string): Command =>
+    state
+      .command(name)
+      .description(description)
+      .argument("<shelf.slot>", "target, such as 1.0")
+      .option("--socket <path>", "control socket of the running server")
+      .option("--state-dir <folder>", "folder of the state files, when no server runs")
+      .option("--json", "answer in JSON");
+  onTarget("show", "show the state of a target").action(
+    async (address: string, options: StateOptions) => {
+      const { showState } = await import("./state.ts");
+      await showState(address, options);
+    },
+  );
+  onTarget("clear", "empty parts of the state of a target")
+    .option("--config-string", "empty the config string")
+    .option("--mask", "empty the MAC mask list: every initiator is heard again")
+    .option("--reservation", "release the target")
+    .addHelpText(
+      "after",
+      `
+Example: let everybody in again after a mask that locks out its own author
+  sudo aoed state clear 1.0 --mask`,
+    )
+    .action(async (address: string, options: ClearOptions) => {
+      const { clearState } = await import("./state.ts");
+      await clearState(address, options);
+    });
+}
+
+function buildProgram(): Command {
+  const program = new Command("aoed")
+    .description("Turns this machine into an ATA-over-Ethernet disk shelf.")
+    .version(VERSION, "-V, --version")
+    .helpCommand("help [command]", "show the help of a command")
+    .showSuggestionAfterError()
+    .exitOverride()
+    .configureOutput({ outputError: (text, write) => write(oneLine(text)) });
+  addServe(program);
+  addCheckConfig(program);
+  addDiscover(program);
+  addPing(program);
+  addStatus(program);
+  addState(program);
+  return program;
+}
+
+/** "error: unknown option '--x'\n(Did you mean --y?)\n" → "aoed: unknown option '--x' (Did …)\n". */
+function oneLine(text: string): string {
+  const line = text
+    .replace(/^error: /, "")
+    .trim()
+    .replaceAll(/\s*\n\s*/g, " ");
+  return `aoed: ${line}\n`;
+}
+
+function exitCodeOf(error: unknown): number {
+  if (error instanceof CommanderError) {
+    // It has written its message already; asking for help or the version is no error.
+    const asked = ["commander.help", "commander.helpDisplayed", "commander.version"];
+    return asked.includes(error.code) && error.exitCode === 0 ? 0 : EXIT_USAGE;
+  }
+  if (error instanceof UsageError) {
+    process.stderr.write(`aoed: ${error.message}\n`);
+    return error.exitCode;
+  }
+  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
+  process.stderr.write(`aoed: fault: ${text}\n`);
+  return EXIT_FAULT;
+}
+
+try {
+  await buildProgram().parseAsync();
+} catch (error) {
+  process.exitCode = exitCodeOf(error);
+}

@@ -1,0 +1,165 @@
+import { join, resolve } from "node:path";
+import type { Durability } from "../storage/block-storage.ts";
+import { UsageError } from "../errors.ts";
+import type { Configuration, PortKind, TargetConfiguration } from "../config/configuration.ts";
+import { DEFAULT_BUFFER_COUNT, targetName } from "../config/configuration.ts";
+import { type ConfigurationOptions, loadConfiguration } from "../config/load.ts";
+import { targetConflicts } from "../config/rules.ts";
+import { isInterfaceName } from "../config/schema.ts";
+import { controlSocketIn, defaultStateDirectory } from "../config/state-directory.ts";
+import { parseSize } from "../config/units.ts";
+import type { LogLevel } from "../log/levels.ts";
+import { checkInterface, interfaceNames, listInterfaces } from "./interfaces.ts";
+import { parseTargetAddress } from "./target-address.ts";
+import { statOrCode, targetObstacle } from "./target-path.ts";
+
+/** The options of `aoed serve`, as commander hands them over. */
+export interface ServeOptions {
+  readonly config?: string;
+  readonly interface?: readonly string[];
+  readonly export?: readonly string[];
+  readonly size?: string;
+  readonly readOnly?: true;
+  readonly durability?: Durability;
+  readonly port?: PortKind;
+  readonly stateDir?: string;
+  readonly pcap?: string;
+  readonly logLevel: LogLevel;
+}
+
+const EMBEDDED_DISK_BYTES = 16 * 2 ** 30;
+
+/**
+ * What to serve, from the file and the options: options go before the file, exports are added.
+ * Looks at the paths, and changes nothing.
+ * @throws UsageError for the first mistake
+ */
+export function configurationFor(options: ServeOptions): Configuration {
+  const stateDirectory = options.stateDir === undefined ? undefined : resolve(options.stateDir);
+  const fromOptions: ConfigurationOptions = {
+    interfaces: checkedInterfaces(options.interface ?? []),
+    targets: exportedTargets(options),
+    port: options.port,
+    pcapPath: options.pcap === undefined ? undefined : resolve(options.pcap),
+    stateDirectory,
+  };
+  const configuration =
+    options.config === undefined
+      ? withoutFile(fromOptions, options)
+      : loadConfiguration(options.config, fromOptions);
+  checkServable(configuration);
+  return configuration;
+}
+
+function withoutFile(fromOptions: ConfigurationOptions, options: ServeOptions): Configuration {
+  const stateDirectory = fromOptions.stateDirectory ?? defaultStateDirectory(false);
+  const { interfaces = [], targets = [] } = fromOptions;
+  if (interfaces.length === 0) {
+    throw new UsageError(`--interface is missing; name one: ${listInterfaces()}`);
+  }
+  const [conflict] = targetConflicts(targets);
+  if (conflict !== undefined) throw new UsageError(`--export: ${conflict.message}`);
+  const embedded = targets.length === 0;
+  return {
+    server: {
+      interfaces: [...interfaces],
+      port: fromOptions.port ?? "auto",
+      bufferCount: DEFAULT_BUFFER_COUNT,
+      stateDirectory,
+      controlSocket: controlSocketIn(stateDirectory),
+      pcapPath: fromOptions.pcapPath,
+    },
+    targets: embedded ? [embeddedTarget(stateDirectory, options)] : [...targets],
+  };
+}
+
+/** What is served when nobody says what: one sparse file, made at the first start. */
+function embeddedTarget(stateDirectory: string, options: ServeOptions): TargetConfiguration {
+  const path = join(stateDirectory, "e1.0.img");
+  const target = fileTarget({ shelf: 1, slot: 0 }, path, options);
+  return { ...target, sizeBytes: target.sizeBytes ?? EMBEDDED_DISK_BYTES };
+}
+
+function exportedTargets(options: ServeOptions): TargetConfiguration[] {
+  const exports = options.export ?? [];
+  if (exports.length === 0 && options.config !== undefined) {
+    for (const [name, value] of Object.entries({
+      "--size": options.size,
+      "--read-only": options.readOnly,
+      "--durability": options.durability,
+    })) {
+      if (value === undefined) continue;
+      throw new UsageError(`${name} goes with --export; set it in ${options.config} instead`);
+    }
+  }
+  return exports.map((text) => exportedTarget(text, options));
+}
+
+function exportedTarget(text: string, options: ServeOptions): TargetConfiguration {
+  const equals = text.indexOf("=");
+  if (equals === -1 || equals === text.length - 1) {
+    const right = "use SHELF.SLOT=PATH such as 1.0=/data/disk.img";
+    throw new UsageError(`--export: ${JSON.stringify(text)} names no path; ${right}`);
+  }
+  const address = parseTargetAddress(text.slice(0, equals), "--export");
+  const target = fileTarget(address, resolve(text.slice(equals + 1)), options);
+  const stats = statOrCode(target.path);
+  const isDevice = typeof stats !== "string" && stats.isBlockDevice();
+  return isDevice ? { ...target, backend: "device", sizeBytes: undefined } : target;
+}
+
+function fileTarget(
+  address: { shelf: number; slot: number },
+  path: string,
+  options: ServeOptions,
+): TargetConfiguration {
+  return {
+    ...address,
+    backend: "file",
+    path,
+    sizeBytes: options.size === undefined ? undefined : checkedSize(options.size),
+    readOnly: options.readOnly === true,
+    direct: false,
+    durability: options.durability ?? "durable",
+    writebackIntervalMs: 1000,
+    offsetSectors: 0,
+    allow: [],
+  };
+}
+
+function checkedSize(text: string): number {
+  const bytes = parseSize(text);
+  if (bytes === undefined || bytes === 0 || bytes % 512 !== 0) {
+    const right = 'use a multiple of 512 octets such as "10GiB"';
+    throw new UsageError(`--size: ${JSON.stringify(text)} is not a size in sectors; ${right}`);
+  }
+  return bytes;
+}
+
+function checkedInterfaces(names: readonly string[]): readonly string[] {
+  for (const [index, name] of names.entries()) {
+    if (!isInterfaceName(name)) {
+      throw new UsageError(`--interface: ${JSON.stringify(name)} is no name; ${listInterfaces()}`);
+    }
+    if (names.indexOf(name) !== index) {
+      throw new UsageError(`--interface: ${name} is given twice; remove one of the two`);
+    }
+  }
+  return names;
+}
+
+function checkServable({ server, targets }: Configuration): void {
+  // A TAP interface that does not exist is made.
+  if (server.port !== "tap") {
+    const present = interfaceNames();
+    for (const name of server.interfaces) checkInterface(name, present);
+  }
+  if (server.port === "xdp") throw new UsageError(XDP_IS_NOT_BUILT);
+  for (const target of targets) {
+    const obstacle = targetObstacle(target, server.stateDirectory);
+    if (obstacle === undefined) continue;
+    throw new UsageError(`${targetName(target)}: ${obstacle.key}: ${obstacle.message}`);
+  }
+}
+
+export const XDP_IS_NOT_BUILT = 'port "xdp" is not in this version; use "auto" or "packet"';

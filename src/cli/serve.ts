@@ -1,0 +1,71 @@
+import { createLog } from "../log/log.ts";
+import type { RunningServer } from "../server/server.ts";
+import { targetName } from "../config/configuration.ts";
+import { formatSize } from "../config/units.ts";
+import type { ServerStatus } from "../control/control-api.ts";
+import { SECTOR_BYTES } from "../storage/block-storage.ts";
+import { configurationFor, type ServeOptions } from "./serve-options.ts";
+import { formatTable } from "./table.ts";
+
+/** What a shell reports of a process that SIGINT ended. */
+const EXIT_INTERRUPTED = 130;
+
+/** Serves until SIGTERM or SIGINT; then answers what is in flight, syncs, and returns. */
+export async function serve(options: ServeOptions): Promise<void> {
+  const configuration = configurationFor(options);
+  // Loaded only now: a mistake in the configuration is answered without it.
+  const { startServer } = await import("../server/server.ts");
+  const log = createLog({ level: options.logLevel });
+  const asked = stopSignal();
+  const server = await startServer(configuration, log);
+  process.stdout.write(announcement(server));
+  const signal = await asked;
+  log.info({ signal }, "stopping: finishing what is in flight");
+  // Whoever asks again does not want to wait.
+  for (const again of ["SIGTERM", "SIGINT"] as const) {
+    process.once(again, () => process.exit(EXIT_INTERRUPTED));
+  }
+  await server.stop();
+  process.exit(0);
+}
+
+async function stopSignal(): Promise<NodeJS.Signals> {
+  return new Promise((resolve) => {
+    process.once("SIGTERM", resolve);
+    process.once("SIGINT", resolve);
+  });
+}
+
+/** The ready line, what is exported, and what to type on a client. */
+export function announcement(server: Pick<RunningServer, "api">): string {
+  const status = server.api.status();
+  const names = status.targets.map(targetName);
+  const interfaces = status.ports.map((port) => port.interface).join(", ");
+  return `aoed: ready on ${interfaces} with ${names.join(", ")}
+
+${formatTable(["TARGET", "SIZE", "WRITES", "DISK"], status.targets.map(targetRow))}
+${clientCommands(status.targets)}`;
+}
+
+type TargetStatus = ServerStatus["targets"][number];
+
+function targetRow(target: TargetStatus): string[] {
+  const { storage } = target;
+  return [
+    targetName(target),
+    formatSize(storage.sectors * SECTOR_BYTES),
+    storage.readOnly ? "refused" : storage.durability,
+    storage.description,
+  ];
+}
+
+function clientCommands(targets: readonly TargetStatus[]): string {
+  const [target] = targets;
+  const device = `/dev/etherd/${targetName(target)}`;
+  const format = `  mkfs.ext4 ${device}     # once: it erases the disk\n`;
+  return `On a Linux client of the same network, as root:
+  modprobe aoe
+  aoe-discover
+${target.storage.readOnly ? "" : format}  mount ${target.storage.readOnly ? "-o ro " : ""}${device} /mnt
+`;
+}

@@ -1,0 +1,73 @@
+import type { Durability } from "../storage/block-storage.ts";
+
+/** What aoed was asked to do, checked and in the units that the code works with. */
+export interface Configuration {
+  readonly server: ServerConfiguration;
+  readonly targets: TargetConfiguration[];
+}
+
+export const PORT_KINDS = ["auto", "packet", "tap", "xdp"] as const;
+export type PortKind = (typeof PORT_KINDS)[number];
+
+export const BACKENDS = ["file", "device", "memory", "cas"] as const;
+export type Backend = (typeof BACKENDS)[number];
+
+export const DURABILITIES = ["durable", "writeback", "remote"] as const satisfies Durability[];
+
+export interface ServerConfiguration {
+  /** At least one, each once. */
+  readonly interfaces: string[];
+  readonly port: PortKind;
+  /** Messages that an initiator may have outstanding, as Config replies advertise it: 2 to 1024. */
+  readonly bufferCount: number;
+  /** Absolute. Holds the state file of each target; made by the server when it starts. */
+  readonly stateDirectory: string;
+  /** Absolute path of the Unix socket that the command line talks to; undefined: none. */
+  readonly controlSocket: string | undefined;
+  /** Every frame received and sent is written here, in the pcap format. */
+  readonly pcapPath?: string | undefined;
+}
+
+export interface TargetConfiguration {
+  /** 0 to 65534, but not 4095. */
+  readonly shelf: number;
+  /** 0 to 254. */
+  readonly slot: number;
+  readonly backend: Backend;
+  /** Absolute; empty for a `memory` target. */
+  readonly path: string;
+  /** Size of a file to create, of a `memory` disk, or of a volume; a multiple of 512. */
+  readonly sizeBytes?: number | undefined;
+  readonly readOnly: boolean;
+  readonly direct: boolean;
+  readonly durability: Durability;
+  readonly writebackIntervalMs: number;
+  /** Where the exported disk begins in the file or device. */
+  readonly offsetSectors: number;
+  /** Length of the exported disk; undefined: to the end. */
+  readonly lengthSectors?: number | undefined;
+  /** Source addresses that are answered, as 48-bit numbers; empty: all. */
+  readonly allow: number[];
+  /** The AoE config string of a target that has none yet: at most 1024 octets. */
+  readonly configString?: Uint8Array | undefined;
+  /** Present when `backend` is "cas". */
+  readonly cas?: CasConfiguration | undefined;
+}
+
+export const BLOB_STORES = ["file", "s3", "azure"] as const;
+export type BlobStoreKind = (typeof BLOB_STORES)[number];
+
+export interface CasConfiguration {
+  readonly blobStore: BlobStoreKind;
+  /** The FileStore's folder, absolute; undefined for an object store. */
+  readonly path: string | undefined;
+  readonly blockSizeBytes: number;
+}
+
+export const DEFAULT_BUFFER_COUNT = 64;
+export const DEFAULT_CAS_BLOCK_SIZE_BYTES = 4096;
+
+/** "e1.0", as clients name a target (/dev/etherd/e1.0). */
+export function targetName(target: { readonly shelf: number; readonly slot: number }): string {
+  return `e${target.shelf}.${target.slot}`;
+}

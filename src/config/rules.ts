@@ -1,0 +1,124 @@
+import { resolve } from "node:path";
+import type { CasConfiguration, TargetConfiguration } from "./configuration.ts";
+import { targetName } from "./configuration.ts";
+import type { TargetKeys } from "./schema.ts";
+import { SECTOR_BYTES } from "../storage/block-storage.ts";
+
+/** What is wrong with one key of a table, and what would be right: "KEY: …; …". */
+export interface RuleViolation {
+  /** The key within its table; "" for the table as a whole. */
+  readonly key: string;
+  readonly message: string;
+}
+
+/** Keys that a backend does not have; saying so beats ignoring them. */
+const FOREIGN_KEYS: Record<TargetConfiguration["backend"], readonly (keyof TargetKeys)[]> = {
+  file: ["cas"],
+  device: ["cas", "size"],
+  memory: ["cas", "path", "direct", "durability", "writeback_interval", "offset", "length"],
+  cas: ["path", "direct", "offset", "length"],
+};
+
+/** Rules between the keys of one target. `present` holds the keys that the file really has. */
+export function targetRules(keys: TargetKeys, present: ReadonlySet<string>): RuleViolation[] {
+  const violations: RuleViolation[] = [];
+  const wrong = (key: string, message: string) => violations.push({ key, message });
+  for (const key of FOREIGN_KEYS[keys.backend]) {
+    if (present.has(key)) wrong(key, `does not apply to a ${keys.backend} target; remove it`);
+  }
+  if ((keys.backend === "file" || keys.backend === "device") && keys.path === undefined) {
+    wrong("path", `is missing; name the ${keys.backend} to export`);
+  }
+  if (keys.backend === "memory" && keys.size === undefined) {
+    wrong("size", 'is missing; a memory target needs one such as "64MiB"');
+  }
+  if (keys.backend === "cas") violations.push(...casRules(keys));
+  if (keys.durability === "remote" && !isOnObjectStore(keys)) {
+    const right = 'use "durable" or "writeback"';
+    wrong("durability", `"remote" is for cas targets on an object store only; ${right}`);
+  }
+  if (present.has("writeback_interval") && keys.durability !== "writeback") {
+    wrong("writeback_interval", 'has no effect; set durability = "writeback" or remove it');
+  }
+  if (keys.size !== undefined && keys.offset + (keys.length ?? SECTOR_BYTES) > keys.size) {
+    const key = keys.length === undefined ? "offset" : "length";
+    wrong(key, "reaches beyond size; make size larger or this smaller");
+  }
+  return violations;
+}
+
+function isOnObjectStore(keys: TargetKeys): boolean {
+  return keys.backend === "cas" && keys.cas !== undefined && keys.cas.blob_store !== "file";
+}
+
+function casRules(keys: TargetKeys): RuleViolation[] {
+  if (keys.cas === undefined) {
+    return [
+      { key: "cas", message: "is missing; add a table [target.cas] with blob_store and path" },
+    ];
+  }
+  if (keys.cas.blob_store === "file" && keys.cas.path === undefined) {
+    return [{ key: "cas.path", message: "is missing; name the folder of the blob store" }];
+  }
+  return [];
+}
+
+/** @param folder what relative paths are relative to */
+export function toTargetConfiguration(keys: TargetKeys, folder: string): TargetConfiguration {
+  return {
+    shelf: keys.shelf,
+    slot: keys.slot,
+    backend: keys.backend,
+    path: keys.path === undefined ? "" : resolve(folder, keys.path),
+    sizeBytes: keys.size,
+    readOnly: keys.read_only,
+    direct: keys.direct,
+    durability: keys.durability,
+    writebackIntervalMs: keys.writeback_interval,
+    offsetSectors: keys.offset / SECTOR_BYTES,
+    lengthSectors: keys.length === undefined ? undefined : keys.length / SECTOR_BYTES,
+    allow: [...new Set(keys.allow)],
+    configString: keys.config_string,
+    cas: keys.backend === "cas" && keys.cas !== undefined ? casOf(keys.cas, folder) : undefined,
+  };
+}
+
+function casOf(keys: NonNullable<TargetKeys["cas"]>, folder: string): CasConfiguration {
+  return {
+    blobStore: keys.blob_store,
+    path: keys.path === undefined ? undefined : resolve(folder, keys.path),
+    blockSizeBytes: keys.block_size,
+  };
+}
+
+export interface TargetConflict extends RuleViolation {
+  /** The later of the two targets, by its place in the list. */
+  readonly index: number;
+}
+
+/** Rules between targets: an address serves once, and one target alone writes to a path. */
+export function targetConflicts(
+  targets: readonly (TargetConfiguration | undefined)[],
+): TargetConflict[] {
+  const conflicts: TargetConflict[] = [];
+  const byAddress = new Set<string>();
+  const writerByPath = new Map<string, string>();
+  for (const [index, target] of targets.entries()) {
+    if (target === undefined) continue;
+    const name = targetName(target);
+    if (byAddress.has(name)) {
+      const message = `${name} is defined twice; give one of the two another shelf or slot`;
+      conflicts.push({ index, key: "slot", message });
+    }
+    byAddress.add(name);
+    if (target.path === "" || target.readOnly) continue;
+    const writer = writerByPath.get(target.path);
+    if (writer !== undefined) {
+      const right = "set read_only = true in one of the two, or use another path";
+      const message = `${JSON.stringify(target.path)} is already written by ${writer}; ${right}`;
+      conflicts.push({ index, key: "path", message });
+    }
+    writerByPath.set(target.path, writer ?? name);
+  }
+  return conflicts;
+}

@@ -1,0 +1,224 @@
+import * as v from "valibot";
+import {
+  BACKENDS,
+  BLOB_STORES,
+  DEFAULT_BUFFER_COUNT,
+  DEFAULT_CAS_BLOCK_SIZE_BYTES,
+  DURABILITIES,
+  PORT_KINDS,
+} from "./configuration.ts";
+import { SECTOR_BYTES } from "../storage/block-storage.ts";
+import { nearest } from "./nearest.ts";
+import { parseDuration, parseMacAddress, parseSize } from "./units.ts";
+
+/**
+ * The keys of the configuration file, one by one. A message says what is wrong, then what would be
+ * right; what concerns several keys is in rules.ts.
+ */
+
+/** The Linux driver takes a shelf of all ones for a wrongly set switch and ignores the target. */
+const SHELF_THAT_LINUX_REFUSES = 4095;
+const MAX_CONFIG_STRING_BYTES = 1024;
+const MAX_INTERFACE_NAME_BYTES = 15;
+const DEFAULT_WRITEBACK_INTERVAL = "1s";
+
+/** A value of the file for a message: `"abc"`, `12`, `a table`. Always one line. */
+export function describeValue(value: unknown): string {
+  if (typeof value === "string") {
+    return JSON.stringify(value.length > 60 ? `${value.slice(0, 57)}...` : value);
+  }
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
+  if (value === undefined) return "nothing";
+  if (value instanceof Date) return "a date";
+  return Array.isArray(value) ? "an array" : "a table";
+}
+
+/** Accepts what `read` turns into a value; says `wrong`, then `right`, of everything else. */
+function readWith<T>(read: (input: unknown) => T | undefined, wrong: string, right: string) {
+  return v.pipe(
+    v.custom<unknown>(
+      (input) => read(input) !== undefined,
+      ({ input }) =>
+        input === undefined ? `is missing; ${right}` : `${describeValue(input)} ${wrong}; ${right}`,
+    ),
+    v.transform((input) => read(input) as T),
+  );
+}
+
+function oneOf<const T extends string>(choices: readonly T[], what: string) {
+  const list = `use one of ${choices.map((choice) => `"${choice}"`).join(", ")}`;
+  const find = (input: unknown) => choices.find((choice) => choice === input);
+  return v.pipe(
+    v.custom<unknown>(
+      (input) => find(input) !== undefined,
+      ({ input }) => {
+        if (input === undefined) return `is missing; ${list}`;
+        const meant = typeof input === "string" ? nearest(input, choices) : undefined;
+        const right = meant === undefined ? list : `did you mean "${meant}"?`;
+        return `${describeValue(input)} is not ${what}; ${right}`;
+      },
+    ),
+    v.transform((input) => find(input) as T),
+  );
+}
+
+function wholeNumber(input: unknown, least: number, most: number): number | undefined {
+  const isOne = typeof input === "number" && Number.isInteger(input);
+  return isOne && input >= least && input <= most ? input : undefined;
+}
+
+const flag = readWith(
+  (input) => (typeof input === "boolean" ? input : undefined),
+  "is not true or false",
+  "write one of them without quotes",
+);
+
+function pathSuchAs(example: string) {
+  return readWith(
+    (input) =>
+      typeof input === "string" && input !== "" && !input.includes("\0") ? input : undefined,
+    "is not a path",
+    `use a string such as "${example}"`,
+  );
+}
+
+/** Octets: "16MiB", or a bare number of octets; whole sectors. */
+function readSectorSize(input: unknown): number | undefined {
+  const bytes = typeof input === "string" ? parseSize(input) : input;
+  if (typeof bytes !== "number" || !Number.isSafeInteger(bytes)) return undefined;
+  return bytes >= 0 && bytes % SECTOR_BYTES === 0 ? bytes : undefined;
+}
+
+const size = readWith(
+  (input) => readSectorSize(input) || undefined,
+  "is not a size in whole sectors",
+  'use a multiple of 512 octets such as "10GiB" or 1048576',
+);
+
+const offset = readWith(
+  readSectorSize,
+  "is not an offset in whole sectors",
+  'use a multiple of 512 octets such as "1MiB" or 0',
+);
+
+const blockSize = readWith(
+  (input) => {
+    const bytes = readSectorSize(input) ?? 0;
+    return bytes >= 512 && bytes <= 65536 && Number.isInteger(Math.log2(bytes)) ? bytes : undefined;
+  },
+  "is not a block size",
+  "use a power of two from 512 to 65536, best 4096",
+);
+
+const writebackInterval = readWith(
+  (input) => {
+    const durationMs = typeof input === "string" ? parseDuration(input) : undefined;
+    if (durationMs === undefined) return undefined;
+    return durationMs >= 10 && durationMs <= 3_600_000 ? durationMs : undefined;
+  },
+  "is not a duration from 10ms to 1h",
+  'use a string such as "1s"',
+);
+
+export function isInterfaceName(input: unknown): input is string {
+  return (
+    typeof input === "string" &&
+    Buffer.byteLength(input) <= MAX_INTERFACE_NAME_BYTES &&
+    /^[^\s/:\p{Cc}]+$/u.test(input) &&
+    input !== "." &&
+    input !== ".."
+  );
+}
+
+const interfaceName = readWith(
+  (input) => (isInterfaceName(input) ? input : undefined),
+  "is not the name of a network interface",
+  'use one such as "eth0"',
+);
+
+const macAddress = readWith(
+  (input) => (typeof input === "string" ? parseMacAddress(input) : undefined),
+  "is not a MAC address",
+  'use a string such as "52:54:00:12:34:56"',
+);
+
+function listOf<Item extends ReturnType<typeof readWith<string | number>>>(
+  item: Item,
+  what: string,
+  example: string,
+) {
+  return v.array(
+    item,
+    ({ input }) => `${describeValue(input)} is not a list of ${what}; use one such as ${example}`,
+  );
+}
+
+const configString = readWith(
+  (input) => {
+    if (typeof input !== "string") return undefined;
+    const octets = new TextEncoder().encode(input);
+    return octets.length <= MAX_CONFIG_STRING_BYTES ? octets : undefined;
+  },
+  "is not a config string",
+  "use a string of at most 1024 octets",
+);
+
+function shelfNumber(input: unknown): number | undefined {
+  return input === SHELF_THAT_LINUX_REFUSES ? undefined : wholeNumber(input, 0, 65534);
+}
+
+function notBuiltYet(what: string) {
+  return v.optional(v.never(`is not built yet: ${what}; remove the key`));
+}
+
+export const serverSchema = v.object({
+  interface: v.optional(interfaceName),
+  interfaces: v.optional(listOf(interfaceName, "interfaces", '["eth0", "eth1"]')),
+  port: v.optional(oneOf(PORT_KINDS, "a kind of port"), "auto"),
+  buffer_count: v.optional(
+    readWith(
+      (input) => wholeNumber(input, 2, 1024),
+      "is not a buffer count",
+      "use a whole number from 2 to 1024",
+    ),
+    DEFAULT_BUFFER_COUNT,
+  ),
+  state_dir: v.optional(pathSuchAs("/var/lib/aoed")),
+  control_socket: v.optional(pathSuchAs("/run/aoed/control.sock")),
+  metrics: notBuiltYet("this version has no metrics endpoint"),
+  user: notBuiltYet("this version keeps running as the user that started it"),
+});
+
+export const casSchema = v.object({
+  blob_store: v.optional(oneOf(BLOB_STORES, "a blob store"), "file"),
+  path: v.optional(pathSuchAs("/data/aoe-store")),
+  block_size: v.optional(blockSize, DEFAULT_CAS_BLOCK_SIZE_BYTES),
+});
+
+export const targetSchema = v.object({
+  shelf: readWith(
+    shelfNumber,
+    "is not a shelf",
+    "use a whole number from 0 to 65534, but not 4095, which Linux clients ignore",
+  ),
+  slot: readWith(
+    (input) => wholeNumber(input, 0, 254),
+    "is not a slot",
+    "use a whole number from 0 to 254 (255 means every slot)",
+  ),
+  backend: oneOf(BACKENDS, "a backend"),
+  path: v.optional(pathSuchAs("/data/disk.img")),
+  size: v.optional(size),
+  read_only: v.optional(flag, false),
+  direct: v.optional(flag, false),
+  durability: v.optional(oneOf(DURABILITIES, "a durability"), "durable"),
+  writeback_interval: v.optional(writebackInterval, DEFAULT_WRITEBACK_INTERVAL),
+  offset: v.optional(offset, 0),
+  length: v.optional(size),
+  allow: v.optional(listOf(macAddress, "MAC addresses", '["52:54:00:12:34:56"]'), []),
+  config_string: v.optional(configString),
+  cas: v.optional(casSchema),
+});
+
+export type ServerKeys = v.InferOutput<typeof serverSchema>;
+export type TargetKeys = v.InferOutput<typeof targetSchema>;

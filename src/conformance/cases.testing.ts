@@ -1,0 +1,45 @@
+import { accessCases } from "./access-cases.testing.ts";
+import { ataCases } from "./ata-cases.testing.ts";
+import { configCases } from "./config-cases.testing.ts";
+import { diskCases } from "./disk-cases.testing.ts";
+import { framingCases } from "./framing-cases.testing.ts";
+import { lifecycleCases } from "./lifecycle-cases.testing.ts";
+import { NotApplicable, Rig } from "./rig.testing.ts";
+import type { ConformanceCase, ServerUnderTest } from "./rig.testing.ts";
+
+/** All cases, in the order of their numbers. */
+export const conformanceCases: readonly ConformanceCase[] = [
+  ...framingCases,
+  ...configCases,
+  ...ataCases,
+  ...diskCases,
+  ...accessCases,
+  ...lifecycleCases,
+].toSorted((one, other) => one.number - other.number);
+
+export function caseName({ number, title }: ConformanceCase): string {
+  return `case ${String(number).padStart(2, "0")}: ${title}`;
+}
+
+export type Outcome =
+  | { readonly verdict: "passed"; readonly notApplied: readonly string[] }
+  | { readonly verdict: "failed"; readonly reason: string; readonly error: unknown }
+  | { readonly verdict: "not applicable"; readonly reason: string };
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** Runs one case against one server, and ends what it started. */
+export async function runCase(one: ConformanceCase, server: ServerUnderTest): Promise<Outcome> {
+  const rig = new Rig(server);
+  try {
+    await one.run(rig);
+    return { verdict: "passed", notApplied: rig.notApplied };
+  } catch (error) {
+    if (error instanceof NotApplicable) return { verdict: "not applicable", reason: error.message };
+    return { verdict: "failed", reason: messageOf(error), error };
+  } finally {
+    await rig.stop();
+  }
+}

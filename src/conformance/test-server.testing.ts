@@ -1,0 +1,77 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import type { FrameArena } from "../arena/frame-arena.ts";
+import type { Configuration } from "../config/configuration.ts";
+import type { EthernetPort } from "../ethernet/ethernet-port.ts";
+import { createLog } from "../log/log.ts";
+import { startServer } from "../server/server.ts";
+import type { RunningServer } from "../server/server.ts";
+import type { BlockStorage } from "../storage/block-storage.ts";
+
+export interface TestTarget {
+  readonly shelf: number;
+  readonly slot: number;
+  readonly storage: BlockStorage;
+  /** MACs as 48-bit numbers. */
+  readonly allow?: readonly number[];
+}
+
+export interface TestServerOptions {
+  readonly arena: FrameArena;
+  readonly ports: readonly EthernetPort[];
+  readonly targets: readonly TestTarget[];
+  readonly stateDirectory: string;
+  readonly bufferCount?: number;
+}
+
+/** Log lines are not looked at: what they tell is in the status as well. */
+const log = createLog({ level: "fatal" });
+
+/**
+ * The whole server, as the command line starts it, over ports and disks of the test. Time stands
+ * still for it: a busy machine must not make it drop frames that a test is waiting for.
+ */
+export async function startTestServer(options: TestServerOptions): Promise<RunningServer> {
+  const { arena, ports, targets, stateDirectory, bufferCount = 16 } = options;
+  const configuration: Configuration = {
+    server: {
+      interfaces: ports.map((port) => port.name),
+      port: "auto",
+      bufferCount,
+      stateDirectory,
+      controlSocket: undefined,
+    },
+    targets: targets.map(({ shelf, slot, storage, allow = [] }) => ({
+      shelf,
+      slot,
+      backend: "memory",
+      path: "",
+      readOnly: storage.info().readOnly,
+      direct: false,
+      durability: "durable",
+      writebackIntervalMs: 1000,
+      offsetSectors: 0,
+      allow: [...allow],
+    })),
+  };
+  return startServer(configuration, log, {
+    arena,
+    ports,
+    clock: () => 0,
+    openStorage: async ({ shelf, slot }) => {
+      const target = targets.find((one) => one.shelf === shelf && one.slot === slot);
+      if (target === undefined) throw new Error(`no disk for e${shelf}.${slot}`);
+      return Promise.resolve(target.storage);
+    },
+  });
+}
+
+/** A folder of its own for a server's state. */
+export async function makeStateDirectory(): Promise<string> {
+  return mkdtemp(join(tmpdir(), "aoed-state-"));
+}
+
+export async function removeStateDirectory(path: string): Promise<void> {
+  await rm(path, { recursive: true, force: true });
+}

@@ -1,0 +1,142 @@
+import { chmod, lstat, mkdir, unlink } from "node:fs/promises";
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import { connect } from "node:net";
+import { dirname } from "node:path";
+import { systemErrorCode, UsageError } from "../errors.ts";
+import type { ClearRequest, ControlApi } from "./control-api.ts";
+
+const BODY_LIMIT_BYTES = 64 * 1024;
+
+/**
+ * The control socket: HTTP with JSON over a Unix socket that only its owner can open
+ * (docs/control.md). `GET /v1/status`, `POST /v1/targets/1.0/clear`.
+ */
+export class ControlServer {
+  readonly path: string;
+  readonly #server: Server;
+
+  private constructor(path: string, server: Server) {
+    this.path = path;
+    this.#server = server;
+  }
+
+  /** @throws UsageError when another server answers at `path`; makes nothing */
+  static async refuseIfAnswered(path: string): Promise<void> {
+    if (!(await isAnswered(path))) return;
+    throw new UsageError(
+      `${path}: another aoed answers here; stop it, or set another control_socket`,
+    );
+  }
+
+  /** @throws UsageError when another server answers at `path`, or it cannot be made */
+  static async listen(path: string, api: ControlApi): Promise<ControlServer> {
+    await ControlServer.refuseIfAnswered(path);
+    const server = createServer((request, response) => {
+      void respond(api, request, response);
+    });
+    try {
+      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      await removeAbandoned(path);
+      await new Promise<void>((resolve, reject) => {
+        server.once("error", reject);
+        server.listen(path, resolve);
+      });
+      await chmod(path, 0o600);
+    } catch (error) {
+      server.close();
+      const code = systemErrorCode(error) ?? "unknown error";
+      throw new UsageError(`${path}: the control socket cannot be made (${code})`, {
+        cause: error,
+      });
+    }
+    return new ControlServer(path, server);
+  }
+
+  async close(): Promise<void> {
+    const closed = new Promise((resolve) => this.#server.close(resolve));
+    this.#server.closeAllConnections();
+    await closed;
+  }
+}
+
+/** Removes the socket of a killed server, and nothing that is not a socket. */
+async function removeAbandoned(path: string): Promise<void> {
+  const found = await lstat(path).catch(() => undefined);
+  if (found?.isSocket() === true) await unlink(path);
+}
+
+async function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
+}
+
+async function respond(
+  api: ControlApi,
+  request: IncomingMessage,
+  response: ServerResponse,
+): Promise<void> {
+  try {
+    const { status, body } = await route(api, request);
+    send(response, status, body);
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    send(response, error instanceof UsageError ? 400 : 500, { error: message });
+  }
+}
+
+interface Answer {
+  readonly status: number;
+  readonly body: unknown;
+}
+
+async function route(api: ControlApi, request: IncomingMessage): Promise<Answer> {
+  const path = request.url ?? "/";
+  if (request.method === "GET" && path === "/v1/status") {
+    return { status: 200, body: api.status() };
+  }
+  const clear = /^\/v1\/targets\/(\d+)\.(\d+)\/clear$/.exec(path);
+  if (request.method === "POST" && clear !== null) {
+    const wanted = clearRequestOf(await readJson(request));
+    const body = await api.clear(Number(clear[1]), Number(clear[2]), wanted);
+    return { status: 200, body };
+  }
+  return { status: 404, body: { error: `${request.method} ${path}: no such operation` } };
+}
+
+function clearRequestOf(value: unknown): ClearRequest {
+  const fields = typeof value === "object" && value !== null ? value : {};
+  const isSet = (key: keyof ClearRequest): boolean =>
+    key in fields && fields[key as never] === true;
+  return {
+    configString: isSet("configString"),
+    mask: isSet("mask"),
+    reservation: isSet("reservation"),
+  };
+}
+
+async function readJson(request: IncomingMessage): Promise<unknown> {
+  const chunks: Buffer[] = [];
+  let lengthBytes = 0;
+  for await (const chunk of request) {
+    const bytes = chunk as Buffer;
+    lengthBytes += bytes.length;
+    if (lengthBytes > BODY_LIMIT_BYTES) throw new UsageError("the request is too long");
+    chunks.push(bytes);
+  }
+  try {
+    return JSON.parse(Buffer.concat(chunks).toString("utf8") || "{}");
+  } catch (error) {
+    throw new UsageError("the request is not JSON", { cause: error });
+  }
+}
+
+function send(response: ServerResponse, status: number, body: unknown): void {
+  response.writeHead(status, { "content-type": "application/json" });
+  response.end(`${JSON.stringify(body)}\n`);
+}

@@ -1,0 +1,170 @@
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import { Responder } from "../aoe/responder.ts";
+import { FrameArena } from "../arena/frame-arena.ts";
+import { AtaEngine } from "../ata/ata-engine.ts";
+import type { BlockRequest, BlockStorage } from "../storage/block-storage.ts";
+import { openMemoryStorage } from "../storage/memory-storage.ts";
+import { TargetManager } from "../target/target-manager.ts";
+import { volatileState } from "../target/target.ts";
+import { emptyPortStatistics, type EthernetPort, type LinkState } from "./ethernet-port.ts";
+import { FrameService } from "./frame-service.ts";
+
+/** A port whose frames the test writes, and which lists every call of the service. */
+class ScriptedPort implements EthernetPort {
+  readonly name = "test0";
+  readonly link: LinkState = { mac: Uint8Array.of(2, 0, 0, 0, 0, 9), mtuBytes: 1500, up: true };
+  readonly received = { frames: new Int32Array(64), lengths: new Int32Array(64) };
+  readonly statistics = emptyPortStatistics();
+  readonly calls: string[] = [];
+  onReadable: (() => void) | undefined;
+  onLinkChange: ((previous: LinkState) => void) | undefined;
+  waiting: Uint8Array[] = [];
+  #queued: number[] = [];
+  readonly #arena: FrameArena;
+
+  constructor(arena: FrameArena) {
+    this.#arena = arena;
+  }
+
+  receive(maxFrames: number): number {
+    const batch = this.waiting.splice(0, maxFrames);
+    batch.forEach((bytes, index) => {
+      const frame = this.#arena.allocate();
+      this.#arena.bytes.set(bytes, this.#arena.frameOffset(frame));
+      this.received.frames[index] = frame;
+      this.received.lengths[index] = bytes.length;
+    });
+    this.calls.push(`receive ${batch.length}`);
+    return batch.length;
+  }
+
+  send(frame: number): void {
+    this.#queued.push(frame);
+  }
+
+  transmit(): void {
+    this.calls.push(`transmit ${this.#queued.length}`);
+    for (const frame of this.#queued.splice(0)) this.#arena.release(frame);
+  }
+
+  release(frame: number): void {
+    this.#arena.release(frame);
+  }
+
+  stopReceiving(): void {
+    this.calls.push("stopReceiving");
+  }
+
+  async close(): Promise<void> {
+    this.calls.push("close");
+  }
+}
+
+function request(ataCommand: number): Uint8Array {
+  const bytes = new Uint8Array(60);
+  bytes.set([2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 0x88, 0xa2, 0x10, 0, 0, 1, 0, 0, 1, 2, 3, 4]);
+  bytes.set([0, 0, 1, ataCommand], 24);
+  return bytes;
+}
+
+const READ = 0x20;
+
+describe("FrameService", () => {
+  const arena = new FrameArena(256);
+  let nowMs: number;
+  let storage: BlockStorage;
+  let port: ScriptedPort;
+  let responder: Responder;
+  let service: FrameService;
+
+  beforeEach(() => {
+    vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "setTimeout"] });
+    nowMs = 0;
+    storage = openMemoryStorage({ sizeBytes: 64 * 512 }, arena);
+    port = new ScriptedPort(arena);
+    const targets = new TargetManager();
+    targets.add({ shelf: 1, slot: 0, storage, allow: [], ...volatileState });
+    const engine = new AtaEngine("test");
+    const identity = { bufferCount: 64, firmwareVersion: 1 };
+    responder = new Responder({ arena, targets, engine, identity });
+    service = new FrameService({ targets, responder, ports: [port], clock: () => nowMs });
+    service.start();
+  });
+  afterEach(() => {
+    vi.useRealTimers();
+    expect(arena.freeCount).toBe(arena.frameCount);
+  });
+
+  test("a batch is received, executed and answered with one call of each", () => {
+    const submit = vi.spyOn(storage, "submit");
+    port.waiting = Array.from({ length: 20 }, () => request(READ));
+    port.onReadable?.();
+    expect(port.calls).toEqual(["receive 16", "transmit 16", "receive 4", "transmit 4"]);
+    expect(submit).toHaveBeenCalledTimes(2);
+    expect(responder.statistics).toEqual({ started: 20, answered: 20, errors: 0, dropped: 0 });
+  });
+
+  test("one turn is bounded: timers and other ports come next", () => {
+    port.waiting = Array.from({ length: 200 }, () => request(READ));
+    port.onReadable?.();
+    expect(port.waiting).toHaveLength(200 - 8 * 16);
+    port.onReadable?.();
+    expect(port.waiting).toHaveLength(0);
+  });
+
+  test("replies that complete later leave together", async () => {
+    const held: BlockRequest[] = [];
+    vi.spyOn(storage, "read").mockImplementation((pending) => void held.push(pending));
+    port.waiting = [request(READ), request(READ), request(READ)];
+    port.onReadable?.();
+    expect(port.calls).toEqual(["receive 3"]);
+    expect(responder.inFlight).toBe(3);
+    for (const pending of held) pending.completed();
+    expect(port.calls).toEqual(["receive 3"]);
+    await Promise.resolve();
+    expect(port.calls).toEqual(["receive 3", "transmit 3"]);
+    expect(responder.inFlight).toBe(0);
+  });
+
+  test("frames that waited while the process stood still are dropped, and counted", () => {
+    port.waiting = [request(READ), request(READ)];
+    nowMs = 10_000;
+    port.onReadable?.();
+    expect(service.dropCount("stale")).toBe(2);
+    expect(responder.statistics.answered).toBe(0);
+    port.waiting = [request(READ)];
+    nowMs += 10;
+    port.onReadable?.();
+    expect(responder.statistics.answered).toBe(1);
+  });
+
+  test("an idle server does not take its first frame for a stale one", () => {
+    nowMs = 10_000;
+    vi.advanceTimersByTime(100);
+    port.waiting = [request(READ)];
+    port.onReadable?.();
+    expect(responder.statistics.answered).toBe(1);
+  });
+
+  test("at the end, what is in flight is answered and the rest is not begun", async () => {
+    const held: BlockRequest[] = [];
+    vi.spyOn(storage, "read").mockImplementation((pending) => void held.push(pending));
+    port.waiting = [request(READ)];
+    port.onReadable?.();
+    const stopped = service.stop(1000);
+    port.waiting = [request(READ)];
+    port.onReadable?.();
+    expect(service.dropCount("stopping")).toBe(1);
+    held[0].completed();
+    await vi.advanceTimersByTimeAsync(10);
+    await stopped;
+    expect(port.calls).toEqual([
+      "receive 1",
+      "stopReceiving",
+      "receive 1",
+      "receive 0",
+      "transmit 1",
+      "close",
+    ]);
+  });
+});

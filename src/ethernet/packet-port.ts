@@ -1,0 +1,164 @@
+import { constants } from "node:os";
+import { FRAME_CAPACITY_BYTES, type FrameArena } from "../arena/frame-arena.ts";
+import { UsageError } from "../errors.ts";
+import { shim } from "../native/shim.ts";
+import { errnoName } from "../system/libc.ts";
+import { DescriptorPort } from "./descriptor-port.ts";
+import { type InterfaceState, type InterfaceWatch, watchInterface } from "./link-monitor.ts";
+import { linkOf } from "./link-state.ts";
+import { closedFilter, packetFilter } from "./packet-filter.ts";
+
+export interface PacketPortOptions {
+  interfaceName: string;
+  etherType: number;
+  arena: FrameArena;
+  /** A socket filter (struct sock_filter[]), by default that of `packetFilter()`. */
+  filter?: Uint8Array;
+  receiveBufferBytes?: number;
+  sendBufferBytes?: number;
+  /** Frames that one call to the kernel moves. */
+  batchFrames?: number;
+}
+
+/**
+ * A lost frame costs an initiator at least 100 ms, so the buffers hold some thousand jumbo frames.
+ * The kernel takes no more than is really used.
+ */
+const RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024;
+const SEND_BUFFER_BYTES = 8 * 1024 * 1024;
+
+/**
+ * Opens an AF_PACKET port on an interface that exists.
+ * @throws UsageError when there is no such interface or no permission
+ */
+export function openPacketPort(options: PacketPortOptions): PacketPort {
+  const socket = openSocket(
+    options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES,
+    options.sendBufferBytes ?? SEND_BUFFER_BYTES,
+  );
+  let port: PacketPort | undefined;
+  const watch = watchInterface(options.interfaceName, (state) => port?.follow(state));
+  if (watch.initial === undefined) {
+    watch.close();
+    shim.closeDescriptor(socket);
+    throw new UsageError(`there is no network interface '${options.interfaceName}'`);
+  }
+  port = new PacketPort(options, socket, watch, watch.initial);
+  return port;
+}
+
+/**
+ * Raw frames of one EtherType on one interface. It follows the name: when the interface is removed
+ * or renamed the port waits, and binds again to the next interface of that name. The socket stays
+ * the same, because the privilege to open another may be gone by then.
+ */
+export class PacketPort extends DescriptorPort {
+  readonly #etherType: number;
+  readonly #socket: number;
+  readonly #watch: InterfaceWatch;
+  #filter: Uint8Array;
+  /** Incarnation of the interface that the socket is bound to; 0 for none. */
+  #bound = 0;
+
+  constructor(
+    options: PacketPortOptions,
+    socket: number,
+    watch: InterfaceWatch,
+    initial: InterfaceState,
+  ) {
+    super(options.interfaceName, linkOf(initial, undefined), options);
+    this.#etherType = options.etherType;
+    this.#filter = options.filter ?? packetFilter();
+    this.#socket = socket;
+    this.#watch = watch;
+    this.attach(socket);
+    this.#bind(initial);
+  }
+
+  /** Replaces the socket filter; see `packetFilter` for what it should drop. */
+  setFilter(program: Uint8Array): void {
+    this.#filter = program;
+    if (this.#bound !== 0 && this.isReceiving) this.#attachFilter(program);
+  }
+
+  /** Takes over the new state of the interface. Called by the watch. */
+  follow(state: InterfaceState | undefined): void {
+    if ((state?.incarnation ?? 0) !== this.#bound) {
+      if (state === undefined) this.#unbind();
+      else this.#bind(state);
+    }
+    // The socket keeps that its interface was down, and would refuse the next frame for it.
+    shim.socketError(this.#socket);
+    this.setLink(linkOf(state, this.link));
+  }
+
+  protected override readBatch(count: number): number {
+    return shim.packetReceive(
+      this.#socket,
+      this.arena.bytes,
+      this.receiveOffsets,
+      this.received.lengths,
+      count,
+      FRAME_CAPACITY_BYTES,
+    );
+  }
+
+  protected override writeBatch(first: number, count: number): number {
+    const { offsets, lengths } = this.transmitRing;
+    return shim.packetSend(this.#socket, this.arena.bytes, offsets, lengths, first, count);
+  }
+
+  protected override takeError(): void {
+    shim.socketError(this.#socket);
+  }
+
+  protected override stopKernel(): void {
+    this.#attachFilter(closedFilter());
+  }
+
+  protected override countKernelDrops(): void {
+    this.counters.receiveOverruns += Math.max(shim.packetDrops(this.#socket), 0);
+  }
+
+  protected override closeDevice(): void {
+    this.#watch.close();
+    shim.closeDescriptor(this.#socket);
+  }
+
+  /** Binds with the filter closed, so that no frame gets in that the filter would have dropped. */
+  #bind(state: InterfaceState): void {
+    this.#attachFilter(closedFilter());
+    const result = shim.packetBind(this.#socket, state.index, this.#etherType);
+    if (result < 0) {
+      // It is gone again already; the monitor tells when there is another.
+      this.#bound = 0;
+      this.disconnect();
+      return;
+    }
+    this.#bound = state.incarnation;
+    this.isConnected = true;
+    if (this.isReceiving) this.#attachFilter(this.#filter);
+  }
+
+  #unbind(): void {
+    this.#bound = 0;
+    this.#attachFilter(closedFilter());
+    this.disconnect();
+  }
+
+  #attachFilter(program: Uint8Array): void {
+    const result = shim.packetFilter(this.#socket, program);
+    if (result < 0) throw new Error(`the kernel refused a socket filter: ${errnoName(result)}`);
+  }
+}
+
+function openSocket(receiveBufferBytes: number, sendBufferBytes: number): number {
+  const socket = shim.packetOpen(receiveBufferBytes, sendBufferBytes);
+  if (socket >= 0) return socket;
+  if (socket === -constants.errno.EPERM) {
+    throw new UsageError(
+      "no permission to use raw Ethernet: run with sudo, or give the process CAP_NET_RAW",
+    );
+  }
+  throw new UsageError(`cannot open a raw Ethernet socket: ${errnoName(socket)}`);
+}

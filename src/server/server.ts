@@ -1,0 +1,230 @@
+import { existsSync } from "node:fs";
+import { Announcer, type ForeignServer } from "../aoe/announcer.ts";
+import { Responder } from "../aoe/responder.ts";
+import { FrameArena } from "../arena/frame-arena.ts";
+import { AtaEngine } from "../ata/ata-engine.ts";
+import {
+  type Configuration,
+  type TargetConfiguration,
+  targetName,
+} from "../config/configuration.ts";
+import type { ControlApi } from "../control/control-api.ts";
+import { ControlServer } from "../control/control-server.ts";
+import { UsageError } from "../errors.ts";
+import type { EthernetPort } from "../ethernet/ethernet-port.ts";
+import { FrameService, type ServedPort } from "../ethernet/frame-service.ts";
+import { openPort } from "../ethernet/open-port.ts";
+import { shelfFilter } from "../ethernet/shelf-filter.ts";
+import { pcapPort } from "../ethernet/pcap-port.ts";
+import { type Log, RateLimitedLog } from "../log/log.ts";
+import { formatMac } from "../target/mac.ts";
+import { loadState, saveState, stateFilePath } from "../target/state-file.ts";
+import { TargetManager } from "../target/target-manager.ts";
+import { openStorage } from "./open-storage.ts";
+import { serverStatus, targetStateStatus } from "./status.ts";
+import { firmwareVersion, VERSION } from "./version.ts";
+
+/**
+ * Frames held at once: received, with a storage, or on their way out. 64 initiators with 64
+ * requests each; only those in use take memory.
+ */
+const ARENA_FRAMES = 4096;
+
+/** How long storages may take to finish what is in flight at the end. */
+const STOP_TIMEOUT_MS = 30_000;
+
+export interface RunningServer {
+  readonly api: ControlApi;
+  /** Answers what is in flight, makes it durable and lets go of everything. */
+  stop(): Promise<void>;
+}
+
+/** What to use instead of the machine's interfaces, disks and clock: for tests. */
+export interface ServerSurroundings {
+  readonly arena?: FrameArena;
+  readonly ports?: readonly EthernetPort[];
+  readonly openStorage?: typeof openStorage;
+  /** Milliseconds that only grow. */
+  readonly clock?: () => number;
+}
+
+/**
+ * Starts a server: opens every storage, then every port, then answers and announces itself.
+ * @throws UsageError when something of the configuration cannot be had; everything that was opened
+ *   until then is closed again
+ */
+export async function startServer(
+  configuration: Configuration,
+  log: Log,
+  surroundings: ServerSurroundings = {},
+): Promise<RunningServer> {
+  const server = new Server(configuration, log, surroundings);
+  try {
+    await server.start();
+  } catch (error) {
+    await server.stop();
+    throw error;
+  }
+  return server;
+}
+
+class Server implements RunningServer {
+  readonly api: ControlApi;
+  readonly #configuration: Configuration;
+  readonly #log: Log;
+  readonly #wireLog: RateLimitedLog;
+  readonly #arena: FrameArena;
+  readonly #targets = new TargetManager();
+  readonly #responder: Responder;
+  readonly #announcer: Announcer;
+  readonly #ports: EthernetPort[];
+  readonly #openStorage: typeof openStorage;
+  readonly #clock: (() => number) | undefined;
+  #service: FrameService | undefined;
+  #control: ControlServer | undefined;
+
+  constructor(configuration: Configuration, log: Log, surroundings: ServerSurroundings) {
+    const identity = {
+      bufferCount: configuration.server.bufferCount,
+      firmwareVersion: firmwareVersion(),
+    };
+    this.#configuration = configuration;
+    this.#log = log;
+    this.#wireLog = new RateLimitedLog(log);
+    this.#arena = surroundings.arena ?? new FrameArena(ARENA_FRAMES);
+    this.#ports = [...(surroundings.ports ?? [])];
+    this.#openStorage = surroundings.openStorage ?? openStorage;
+    this.#clock = surroundings.clock;
+    this.#announcer = new Announcer(this.#arena, this.#targets, identity, (foreign) =>
+      this.#warnOfForeignServer(foreign),
+    );
+    this.#responder = new Responder({
+      arena: this.#arena,
+      targets: this.#targets,
+      engine: new AtaEngine(VERSION),
+      identity,
+      onResponse: (port, frameOffset) => this.#announcer.hear(port, frameOffset),
+    });
+    this.api = {
+      status: () => serverStatus(this.#parts()),
+      clear: async (shelf, slot, what) => this.#clear(shelf, slot, what),
+    };
+  }
+
+  async start(): Promise<void> {
+    const { controlSocket } = this.#configuration.server;
+    // What can be refused comes before what is made: a refused start leaves the disk as it was.
+    if (controlSocket !== undefined) await ControlServer.refuseIfAnswered(controlSocket);
+    await this.#openPorts();
+    for (const target of existingFirst(this.#configuration.targets)) await this.#addTarget(target);
+    if (controlSocket !== undefined) {
+      this.#control = await ControlServer.listen(controlSocket, this.api);
+    }
+    this.#service = new FrameService({
+      targets: this.#targets,
+      responder: this.#responder,
+      ports: this.#ports,
+      clock: this.#clock,
+    });
+    this.#announcer.ports = this.#service.ports;
+    for (const served of this.#service.ports) this.#followLink(served);
+    this.#service.start();
+    this.#announcer.announceAll();
+  }
+
+  async stop(): Promise<void> {
+    await this.#control?.close();
+    if (this.#service === undefined) await Promise.all(this.#ports.map(async (p) => p.close()));
+    else await this.#service.stop(STOP_TIMEOUT_MS);
+    await this.#targets.close();
+  }
+
+  async #addTarget(target: TargetConfiguration): Promise<void> {
+    const { stateDirectory } = this.#configuration.server;
+    const path = stateFilePath(stateDirectory, target.shelf, target.slot);
+    const saved = await loadState(path);
+    const storage = await this.#openStorage(target, this.#arena, this.#log);
+    const added = this.#targets.add({
+      shelf: target.shelf,
+      slot: target.slot,
+      storage,
+      allow: target.allow,
+      state:
+        saved.configString.length > 0 || target.configString === undefined
+          ? saved
+          : { ...saved, configString: target.configString },
+      saveState: async (state) => saveState(stateDirectory, path, state),
+    });
+    storage.onResize = () => {
+      this.#log.info({ target: added.name, sectors: storage.info().sectors }, "the size changed");
+      this.#announcer.announceTarget(added);
+    };
+  }
+
+  async #openPorts(): Promise<void> {
+    const { interfaces, port: kind, pcapPath } = this.#configuration.server;
+    if (this.#ports.length > 0) return;
+    for (const name of interfaces) {
+      const filter = shelfFilter(this.#configuration.targets);
+      const port = await openPort({ name, kind, arena: this.#arena, log: this.#log, filter });
+      this.#ports.push(pcapPath === undefined ? port : pcapPort(port, this.#arena, pcapPath));
+    }
+  }
+
+  #followLink(served: ServedPort): void {
+    served.port.onLinkChange = (previous) => {
+      const { link } = served.port;
+      this.#log.info(
+        { interface: served.name, up: link.up, mtu: link.mtuBytes },
+        "the link changed",
+      );
+      const isNew =
+        !previous.up || previous.mtuBytes !== link.mtuBytes || previous.mac !== link.mac;
+      if (link.up && isNew) this.#announcer.announcePort(served);
+    };
+  }
+
+  #warnOfForeignServer({ target, mac, port }: ForeignServer): void {
+    this.#wireLog.warn(
+      "foreign_server",
+      `another server announces ${target.name} on ${port.name}: initiators would use both as one ` +
+        "disk and corrupt it; give one of them another address",
+      () => ({ target: target.name, interface: port.name, mac: formatMac(mac) }),
+    );
+  }
+
+  async #clear(
+    shelf: number,
+    slot: number,
+    what: Parameters<ControlApi["clear"]>[2],
+  ): ReturnType<ControlApi["clear"]> {
+    const target = this.#targets.get(shelf, slot);
+    if (target === undefined) {
+      throw new UsageError(`${targetName({ shelf, slot })}: this server has no such target`);
+    }
+    await target.changeState((state) => ({
+      configString: what.configString ? new Uint8Array(0) : state.configString,
+      mask: what.mask ? [] : state.mask,
+      reservation: what.reservation ? [] : state.reservation,
+    }));
+    this.#announcer.announceTarget(target);
+    return targetStateStatus(target);
+  }
+
+  #parts(): Parameters<typeof serverStatus>[0] {
+    return {
+      arena: this.#arena,
+      targets: this.#targets,
+      responder: this.#responder,
+      announcer: this.#announcer,
+      ports: this.#service?.ports ?? [],
+    };
+  }
+}
+
+/** Files that must be made come last. */
+function existingFirst(targets: readonly TargetConfiguration[]): TargetConfiguration[] {
+  const exists = (target: TargetConfiguration): boolean =>
+    target.backend !== "file" || existsSync(target.path);
+  return [...targets.filter(exists), ...targets.filter((target) => !exists(target))];
+}

@@ -1,0 +1,71 @@
+import { Target, type TargetOptions } from "./target.ts";
+
+const ALL_SHELVES = 0xffff;
+const ALL_SLOTS = 0xff;
+
+/**
+ * The shelf: which target answers at which address, and which storages have work to start.
+ *
+ * Addresses of requests may be wildcards, shelf and slot independently (AoEr11 §2.3); targets never
+ * have wildcard addresses.
+ */
+export class TargetManager {
+  readonly #byAddress = new Map<number, Target>();
+  readonly #touched: Target[] = [];
+  readonly #noteTouched = (target: Target): void => {
+    this.#touched.push(target);
+  };
+
+  add(options: TargetOptions): Target {
+    const address = addressOf(options.shelf, options.slot);
+    if (this.#byAddress.has(address)) {
+      throw new Error(`two targets at ${options.shelf}.${options.slot}`);
+    }
+    const target = new Target(options, this.#noteTouched);
+    this.#byAddress.set(address, target);
+    return target;
+  }
+
+  remove(target: Target): void {
+    this.#byAddress.delete(addressOf(target.shelf, target.slot));
+  }
+
+  /** @returns the target at exactly this address */
+  get(shelf: number, slot: number): Target | undefined {
+    return this.#byAddress.get(addressOf(shelf, slot));
+  }
+
+  all(): Target[] {
+    return [...this.#byAddress.values()];
+  }
+
+  /** Every target that an address with a wildcard means, in the order in which they were added. */
+  matching(shelf: number, slot: number): Target[] {
+    return this.all().filter(
+      (target) =>
+        (shelf === ALL_SHELVES || shelf === target.shelf) &&
+        (slot === ALL_SLOTS || slot === target.slot),
+    );
+  }
+
+  /** Starts the storage requests of a batch of frames, and those that their completions add. */
+  submit(): void {
+    for (;;) {
+      const target = this.#touched.pop();
+      if (target === undefined) return;
+      target.touched = false;
+      target.storage.submit();
+    }
+  }
+
+  /** Waits for changes of state, then closes every storage, which completes what is in flight. */
+  async close(): Promise<void> {
+    this.submit();
+    await Promise.all(this.all().map(async (target) => target.settled()));
+    await Promise.all(this.all().map(async (target) => target.storage.close()));
+  }
+}
+
+function addressOf(shelf: number, slot: number): number {
+  return (shelf << 8) | slot;
+}

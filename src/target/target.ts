@@ -1,0 +1,151 @@
+import type { BlockRequest, BlockStorage } from "../storage/block-storage.ts";
+import { EMPTY_STATE, type TargetState } from "./state-file.ts";
+
+/** Keeps a target's state; resolves when it is durable. */
+export type SaveState = (state: TargetState) => Promise<void>;
+
+export interface TargetOptions {
+  readonly shelf: number;
+  readonly slot: number;
+  readonly storage: BlockStorage;
+  /** MACs that the administrator admits; empty admits everyone. The wire cannot widen it. */
+  readonly allow: readonly number[];
+  readonly state: TargetState;
+  readonly saveState: SaveState;
+}
+
+/** What happened at one target since the start. */
+export interface TargetStatistics {
+  reads: number;
+  readSectors: number;
+  writes: number;
+  writtenSectors: number;
+  flushes: number;
+  trims: number;
+  /** ATA commands answered with the error bit. */
+  ataErrors: number;
+}
+
+/**
+ * One disk on the shelf: its address, who may use it, its state on the wire, and its storage.
+ *
+ * Storage requests go through the target, so that it knows which storages a batch of frames has
+ * touched (`TargetManager.submit`).
+ */
+export class Target {
+  readonly shelf: number;
+  readonly slot: number;
+  readonly storage: BlockStorage;
+  readonly statistics: TargetStatistics;
+  /** Set while requests wait for `submit`. */
+  touched = false;
+  readonly #allow: ReadonlySet<number>;
+  readonly #saveState: SaveState;
+  readonly #onTouched: (target: Target) => void;
+  #state: TargetState;
+  #mask: ReadonlySet<number>;
+  #changes: Promise<void> = Promise.resolve();
+
+  constructor(options: TargetOptions, onTouched: (target: Target) => void) {
+    this.shelf = options.shelf;
+    this.slot = options.slot;
+    this.storage = options.storage;
+    this.#allow = new Set(options.allow);
+    this.#saveState = options.saveState;
+    this.#onTouched = onTouched;
+    this.#state = options.state;
+    this.#mask = new Set(options.state.mask);
+    this.statistics = {
+      reads: 0,
+      readSectors: 0,
+      writes: 0,
+      writtenSectors: 0,
+      flushes: 0,
+      trims: 0,
+      ataErrors: 0,
+    };
+  }
+
+  /** As the Linux driver names it: "e1.0". */
+  get name(): string {
+    return `e${this.shelf}.${this.slot}`;
+  }
+
+  get state(): TargetState {
+    return this.#state;
+  }
+
+  /** Whether frames of `mac` are heard at all: by the configuration and by the mask list. */
+  admits(mac: number): boolean {
+    return (
+      (this.#allow.size === 0 || this.#allow.has(mac)) &&
+      (this.#mask.size === 0 || this.#mask.has(mac))
+    );
+  }
+
+  /** Whether any list restricts who is heard; if not, `admits` need not be asked. */
+  get isRestricted(): boolean {
+    return this.#allow.size > 0 || this.#mask.size > 0;
+  }
+
+  /** Whether a reservation keeps `mac` from using the disk. */
+  isReservedAgainst(mac: number): boolean {
+    const holders = this.#state.reservation;
+    return holders.length > 0 && !holders.includes(mac);
+  }
+
+  /**
+   * Changes the state, one change at a time: `change` sees the state that the changes before it
+   * left, and returns the new one, or undefined to leave it. The new state takes effect when it is
+   * durable.
+   * @throws what saving threw; the state is then the old one
+   */
+  async changeState(change: (state: TargetState) => TargetState | undefined): Promise<void> {
+    const turn = this.#changes.then(async () => {
+      const next = change(this.#state);
+      if (next === undefined) return;
+      await this.#saveState(next);
+      this.#state = next;
+      this.#mask = new Set(next.mask);
+    });
+    this.#changes = turn.catch(() => undefined);
+    return turn;
+  }
+
+  /** Resolves when no change is under way. */
+  async settled(): Promise<void> {
+    await this.#changes;
+  }
+
+  read(request: BlockRequest): void {
+    this.storage.read(request);
+    this.#touch();
+  }
+
+  write(request: BlockRequest): void {
+    this.storage.write(request);
+    this.#touch();
+  }
+
+  flush(request: BlockRequest): void {
+    this.storage.flush(request);
+    this.#touch();
+  }
+
+  trim(request: BlockRequest): void {
+    this.storage.trim(request);
+    this.#touch();
+  }
+
+  #touch(): void {
+    if (this.touched) return;
+    this.touched = true;
+    this.#onTouched(this);
+  }
+}
+
+/** For targets whose state need not outlive the process. */
+export const volatileState = {
+  state: EMPTY_STATE,
+  saveState: async (): Promise<void> => {},
+};
