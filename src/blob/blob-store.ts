@@ -202,7 +202,10 @@ export interface ScrubProgress {
 
 export interface BlobStore {
   readonly description: string;
+  /** Made anew at each look: not for the data path. */
   readonly statistics: StoreStatistics;
+  /** `statistics.tailBytes`, for those who look after each append. */
+  readonly tailBytes: number;
 
   /** Resolves when the blob is durable. The caller vouches for the hash. */
   put(hash: Uint8Array, data: Uint8Array): Promise<void>;

@@ -117,6 +117,10 @@ export class FileStore implements BlobStore {
     };
   }
 
+  get tailBytes(): number {
+    return this.#log.statistics.tailBytes;
+  }
+
   append(batch: BlobBatch): void {
     this.#log.append(this.#duplicates.prepare(batch));
   }

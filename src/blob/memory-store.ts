@@ -68,6 +68,10 @@ export class MemoryStore implements BlobStore {
     this.statistics.diskBytes += bytes;
   }
 
+  get tailBytes(): number {
+    return this.statistics.tailBytes;
+  }
+
   append(batch: BlobBatch): void {
     this.#appends = this.#appends.then(() => {
       if (this.#isClosed) {

@@ -1,7 +1,8 @@
 import { systemErrorCode } from "../errors.ts";
-import { BlobBatch, MAX_BATCH_BYTES, StoreFault } from "./blob-store.ts";
+import { MAX_BATCH_BYTES, StoreFault } from "./blob-store.ts";
 import { FooterEntries } from "./footer-entries.ts";
 import { FrameBuilder, frameShare, type IndexState } from "./frame-builder.ts";
+import { ImageBatch } from "./image-batch.ts";
 import { queuedBatch, type QueuedBatch } from "./queued-batch.ts";
 import {
   encodeSegmentHeader,
@@ -14,6 +15,7 @@ import {
   SECTOR_BYTES,
 } from "./segment-format.ts";
 import { fillWithZeros, type Segment, type SegmentSpace } from "./segment-space.ts";
+import { storeFault } from "./store-fault.ts";
 import type { SuperblockFile } from "./superblock-file.ts";
 
 /** Frames of this size and more make the file longer by themselves; see `#zeroAhead`. */
@@ -401,24 +403,4 @@ export class SegmentLog {
 
 function isOutOfSpace(error: unknown): boolean {
   return systemErrorCode(error) === "ENOSPC";
-}
-
-function storeFault(error: unknown): StoreFault {
-  if (error instanceof StoreFault) return error;
-  const code = systemErrorCode(error);
-  if (code === undefined) throw error;
-  const kind = code === "ENOSPC" || code === "EDQUOT" ? "noSpace" : "writeFault";
-  return new StoreFault(kind, `the log could not be written (${code})`, { cause: error });
-}
-
-/** A piece of a checkpoint's image: one note, durable, in the reserve if need be. */
-class ImageBatch extends BlobBatch {
-  constructor(image: Uint8Array) {
-    super(0);
-    this.notes.push(image);
-    this.privileged = true;
-  }
-
-  appended(): void {}
-  failed(): void {}
 }
