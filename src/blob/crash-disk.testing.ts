@@ -60,6 +60,8 @@ export interface CrashDiskOptions {
   crashAtOperation?: number;
   /** Bytes that all files together may take; ENOSPC beyond. */
   capacityBytes?: number;
+  /** Called in each operation, before a sync and after a write: a moment to look, or to copy. */
+  observe?: (kind: OperationKind) => void;
   /** Called before each operation; a returned code is the error that it ends with. */
   fault?: (operation: number, kind: OperationKind, name: string) => string | undefined;
 }
@@ -167,7 +169,10 @@ export class CrashDisk implements LogDisk {
     if (code !== undefined) throw systemError(code);
     const isCrash = operation === this.options.crashAtOperation;
     // A write or a change of a name may or may not happen in a crash; a sync has not happened.
-    if (!isCrash || (kind !== "sync" && kind !== "syncNames")) effect();
+    const isSync = kind === "sync" || kind === "syncNames";
+    if (isSync) this.options.observe?.(kind);
+    if (!isCrash || !isSync) effect();
+    if (!isSync) this.options.observe?.(kind);
     if (isCrash) {
       this.crashNow();
       return never();

@@ -50,6 +50,8 @@ export class CasStore {
   readonly catalog: Catalog;
   /** Operations that change the catalog or build trees: one at a time. */
   readonly mutex = new Mutex();
+  /** Passes that mark blobs, or rely on blobs that nothing names yet: one at a time. */
+  readonly maintenance = new Mutex();
   readonly held = new Set<HeldTree>();
   readonly log: (level: "warn" | "error", message: string) => void;
   /** A garbage collection is marking. */

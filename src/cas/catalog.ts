@@ -40,8 +40,19 @@ export type CatalogOperation =
   | { readonly op: "delete-volume"; readonly id: number }
   | { readonly op: "resize"; readonly id: number; readonly sizeBytes: number }
   | { readonly op: "snapshot"; readonly record: SnapshotRecord }
+  /** The content of a volume descends from this snapshot. */
+  | { readonly op: "parent"; readonly id: number; readonly snapshot: string }
+  | { readonly op: "scrub"; readonly scrub: ScrubState }
   | { readonly op: "delete-snapshot"; readonly id: string }
   | { readonly op: "counters"; readonly nextVolume: number; readonly nextSnapshot: number };
+
+/** How far the scrub of the store has come. */
+export interface ScrubState {
+  /** Where it goes on; 0: at the beginning. */
+  readonly cursor: number;
+  /** When the last complete pass ended; ISO 8601. */
+  readonly completed: string | null;
+}
 
 export interface HeadText {
   readonly top: string;
@@ -55,6 +66,7 @@ export class Catalog implements NoteReader {
   readonly snapshots = new Map<string, SnapshotRecord>();
   nextVolume = 1;
   nextSnapshot = 1;
+  scrub: ScrubState = { cursor: 0, completed: null };
 
   image(bytes: Uint8Array): void {
     for (const note of splitNotes(bytes)) this.note(note);
@@ -90,6 +102,12 @@ export class Catalog implements NoteReader {
         this.snapshots.set(operation.record.id, operation.record);
         this.nextSnapshot = Math.max(this.nextSnapshot, Number(operation.record.id) + 1);
         break;
+      case "parent":
+        this.#setParent(operation.id, operation.snapshot);
+        break;
+      case "scrub":
+        this.scrub = operation.scrub;
+        break;
       case "delete-snapshot":
         this.snapshots.delete(operation.id);
         break;
@@ -98,6 +116,11 @@ export class Catalog implements NoteReader {
         this.nextSnapshot = operation.nextSnapshot;
         break;
     }
+  }
+
+  #setParent(id: number, parent: string): void {
+    const state = this.volumes.get(id);
+    if (state !== undefined) state.record = { ...state.record, parent };
   }
 
   #addVolume(record: VolumeRecord, head: HeadText | undefined): void {
@@ -120,8 +143,11 @@ export class Catalog implements NoteReader {
 
   /** The notes that make this state anew. */
   encode(): Uint8Array {
-    const { nextVolume, nextSnapshot } = this;
-    const notes = [encodeCatalogNote({ op: "counters", nextVolume, nextSnapshot })];
+    const { nextVolume, nextSnapshot, scrub } = this;
+    const notes = [
+      encodeCatalogNote({ op: "counters", nextVolume, nextSnapshot }),
+      encodeCatalogNote({ op: "scrub", scrub }),
+    ];
     for (const record of this.snapshots.values()) {
       notes.push(encodeCatalogNote({ op: "snapshot", record }));
     }

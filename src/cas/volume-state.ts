@@ -13,6 +13,8 @@ export interface VolumeRecord {
   readonly created: string;
   /** The snapshot that it was cloned from. */
   readonly origin?: string;
+  /** The snapshot that its content descends from. */
+  readonly parent?: string;
 }
 
 /**
