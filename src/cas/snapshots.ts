@@ -1,19 +1,14 @@
 import { hashOf, hashToHex } from "../blob/hash.ts";
 import { UsageError } from "../errors.ts";
-import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import type { CasStore, HeldTree } from "./cas-store.ts";
 import type { SnapshotRecord, SnapshotTrigger } from "./catalog.ts";
 import { checkpointVolume } from "./checkpoint.ts";
+import { type LbaRange, LbaRanges } from "./lba-ranges.ts";
 import { encodeRoot, type RootDescriptor } from "./merkle-node.ts";
 import { NodeReader } from "./node-reader.ts";
 import { encodeHead } from "./notes.ts";
 import { diffTrees } from "./tree-walk.ts";
 import type { VolumeState } from "./volume-state.ts";
-
-export interface LbaRange {
-  readonly lba: number;
-  readonly lengthSectors: number;
-}
 
 export interface SnapshotOptions {
   readonly description?: string;
@@ -200,29 +195,5 @@ export class Snapshots {
     const state = this.#cas.state(volumeName);
     await this.#cas.opened(state)?.drain();
     return this.#cas.mutex.run(() => checkpointVolume(this.#cas.subject(state)));
-  }
-}
-
-/** Ranges of blocks, joined where they touch, as sectors that do not reach beyond the disk. */
-export class LbaRanges {
-  readonly list: LbaRange[] = [];
-  readonly #blockBytes: number;
-  readonly #sectors: number;
-
-  constructor(blockBytes: number, sizeBytes: number) {
-    this.#blockBytes = blockBytes;
-    this.#sectors = sizeBytes / SECTOR_BYTES;
-  }
-
-  add(block: number, count: number): void {
-    const sectorsPerBlock = this.#blockBytes / SECTOR_BYTES;
-    const lba = block * sectorsPerBlock;
-    const end = Math.min(lba + count * sectorsPerBlock, this.#sectors);
-    const last = this.list.at(-1);
-    if (last !== undefined && last.lba + last.lengthSectors === lba) {
-      this.list[this.list.length - 1] = { lba: last.lba, lengthSectors: end - last.lba };
-    } else if (end > lba) {
-      this.list.push({ lba, lengthSectors: end - lba });
-    }
   }
 }
