@@ -208,7 +208,7 @@ export function describeBlobStore(name: string, makeHarness: () => Promise<Store
     test("sweeps what is unmarked and keeps what is marked or put meanwhile", async () => {
       const harness = await makeHarness();
       let store = await harness.open(new RecordedNotes());
-      const blobs = Array.from({ length: 200 }, (_, number) => blobOf(`blob ${number}`));
+      const blobs = Array.from({ length: 500 }, (_, number) => blobOf(`blob ${number}`));
       for (const data of blobs) await store.put(hashOf(data), data);
       await store.checkpoint(() => new Uint8Array(1));
       await store.checkpoint(() => new Uint8Array(1));

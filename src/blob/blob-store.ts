@@ -24,7 +24,7 @@
 /** The longest blob: a block of 64 KiB, and room for what surrounds one in other layers. */
 export const MAX_BLOB_BYTES = 128 * 1024;
 
-/** The most that the blobs and notes of one batch may add up to. */
+/** The most that a store ever takes in one batch; see `BlobStore.maxBatchBytes`. */
 export const MAX_BATCH_BYTES = 4 * 1024 * 1024;
 
 export type StoreFaultKind =
@@ -206,6 +206,8 @@ export interface BlobStore {
   readonly statistics: StoreStatistics;
   /** `statistics.tailBytes`, for those who look after each append. */
   readonly tailBytes: number;
+  /** The most that the blobs and notes of one batch may add up to. */
+  readonly maxBatchBytes: number;
 
   /** Resolves when the blob is durable. The caller vouches for the hash. */
   put(hash: Uint8Array, data: Uint8Array): Promise<void>;

@@ -37,7 +37,7 @@ describeBlobStore("FileStore", async () => {
   const folder = await makeFolder();
   return {
     open: async (reader) =>
-      FileStore.open({ disk: await NodeDisk.open(folder), reader, segmentBytes: 256 * 1024 }),
+      FileStore.open({ disk: await NodeDisk.open(folder), reader, segmentBytes: 1024 * 1024 }),
     damage: (data) => damageIn(folder, data),
   };
 });

@@ -15,7 +15,7 @@ import {
   type SweepReport,
 } from "./blob-store.ts";
 import { DuplicateCheck } from "./duplicate-check.ts";
-import type { IndexState } from "./frame-builder.ts";
+import { frameShare, type IndexState } from "./frame-builder.ts";
 import { hashToHex } from "./hash.ts";
 import type { LogDisk } from "./log-disk.ts";
 import { LogRecovery } from "./log-recovery.ts";
@@ -121,7 +121,13 @@ export class FileStore implements BlobStore {
     return this.#log.statistics.tailBytes;
   }
 
+  get maxBatchBytes(): number {
+    return this.#log.maxBatchBytes;
+  }
+
   append(batch: BlobBatch): void {
+    // A frame must fit in a segment: one that does not would never be written.
+    if (frameShare(batch) > 2 * this.maxBatchBytes) throw new Error("the batch is too large");
     this.#log.append(this.#duplicates.prepare(batch));
   }
 

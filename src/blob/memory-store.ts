@@ -6,6 +6,7 @@ import {
   type DamagedBlob,
   FetchOutcome,
   MARK_KEPT,
+  MAX_BATCH_BYTES,
   type NoteReader,
   type ScrubProgress,
   StoreFault,
@@ -30,6 +31,7 @@ export class MemoryMedium {
 /** A BlobStore without a disk, for tests and as the plainest form of the contract. */
 export class MemoryStore implements BlobStore {
   readonly description = "memory store";
+  readonly maxBatchBytes = MAX_BATCH_BYTES;
   readonly statistics: StoreStatistics = {
     blobs: 0,
     blobBytes: 0,

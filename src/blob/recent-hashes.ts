@@ -1,46 +1,56 @@
 import { HASH_BYTES, hashesEqual } from "./hash.ts";
 
+const WAYS = 4;
+
 /**
  * Whole names of blobs that were stored or confirmed not long ago: what is found here needs no
- * look at the disk. One place for each name, so the newest of two that share it wins.
+ * look at the disk. A name has four places where it may be; a new one takes that of the oldest.
  *
  * A name in this table is in the index, too: whoever removes it there removes it here.
  */
 export class RecentHashes {
   readonly #names: Uint8Array;
+  readonly #oldest: Uint8Array;
   readonly #mask: number;
 
   /** @param places a power of two */
   constructor(places: number) {
     this.#names = new Uint8Array(places * HASH_BYTES);
-    this.#mask = places - 1;
+    this.#oldest = new Uint8Array(places / WAYS);
+    this.#mask = places / WAYS - 1;
   }
 
   has(hashes: Uint8Array, offset: number): boolean {
-    return hashesEqual(this.#names, this.#placeOf(hashes, offset), hashes, offset);
+    return this.#find(this.#setOf(hashes, offset), hashes, offset) >= 0;
   }
 
   add(hashes: Uint8Array, offset: number): void {
-    const place = this.#placeOf(hashes, offset);
+    const set = this.#setOf(hashes, offset);
+    if (this.#find(set, hashes, offset) >= 0) return;
+    const way = this.#oldest[set];
+    this.#oldest[set] = (way + 1) % WAYS;
+    const place = (set * WAYS + way) * HASH_BYTES;
     for (let index = 0; index < HASH_BYTES; index++) {
       this.#names[place + index] = hashes[offset + index];
     }
   }
 
   remove(hashes: Uint8Array, offset: number): void {
-    const place = this.#placeOf(hashes, offset);
-    if (hashesEqual(this.#names, place, hashes, offset)) {
-      this.#names.fill(0, place, place + HASH_BYTES);
+    const place = this.#find(this.#setOf(hashes, offset), hashes, offset);
+    if (place >= 0) this.#names.fill(0, place, place + HASH_BYTES);
+  }
+
+  #find(set: number, hashes: Uint8Array, offset: number): number {
+    for (let way = 0; way < WAYS; way++) {
+      const place = (set * WAYS + way) * HASH_BYTES;
+      if (hashesEqual(this.#names, place, hashes, offset)) return place;
     }
+    return -1;
   }
 
   /** Other bits of the name than those that the index uses. */
-  #placeOf(hashes: Uint8Array, offset: number): number {
-    const bits =
-      hashes[offset + 8] |
-      (hashes[offset + 9] << 8) |
-      (hashes[offset + 10] << 16) |
-      (hashes[offset + 11] << 24);
-    return (bits & this.#mask) * HASH_BYTES;
+  #setOf(hashes: Uint8Array, offset: number): number {
+    const bits = hashes[offset + 8] | (hashes[offset + 9] << 8) | (hashes[offset + 10] << 16);
+    return bits & this.#mask;
   }
 }

@@ -101,6 +101,11 @@ export class SegmentLog {
     return this.#active;
   }
 
+  /** A few frames of this size fit in a segment. */
+  get maxBatchBytes(): number {
+    return Math.min(MAX_BATCH_BYTES, this.#space.segmentBytes / 4);
+  }
+
   append(queued: QueuedBatch): void {
     this.#queue.push(queued);
     if (!this.#running) void this.#run();
@@ -166,7 +171,7 @@ export class SegmentLog {
       const share = frameShare(queued.batch);
       const first = batches[0];
       if (first !== undefined) {
-        if (bytes + share > MAX_BATCH_BYTES || bytes + share > this.#largestFrameBytes()) break;
+        if (bytes + share > this.maxBatchBytes) break;
         if (!queued.isReady) break;
         if (queued.batch.privileged !== first.batch.privileged) break;
       }
@@ -175,10 +180,6 @@ export class SegmentLog {
     }
     this.#queue.splice(0, batches.length);
     return { batches, bytes };
-  }
-
-  #largestFrameBytes(): number {
-    return this.#space.segmentBytes / 4;
   }
 
   async #writeFrame(
@@ -386,7 +387,7 @@ export class SegmentLog {
 
   /** An image larger than a frame goes into several, of which the last is marked. */
   async #writeImage(image: Uint8Array): Promise<LogPosition> {
-    const piece = Math.min(IMAGE_PIECE_BYTES, this.#largestFrameBytes());
+    const piece = Math.min(IMAGE_PIECE_BYTES, this.maxBatchBytes);
     let first: LogPosition | undefined;
     for (let at = 0; first === undefined || at < image.length; at += piece) {
       const isLast = at + piece >= image.length;

@@ -11,7 +11,7 @@ import type { Segment, SegmentSpace } from "./segment-space.ts";
 /** Bounds of one turn of the event loop, and of one append. */
 const SHARDS_A_TURN = 64;
 const ENTRIES_A_TURN = 2048;
-const COPY_BYTES = 512 * 1024;
+const MAX_COPY_BYTES = 512 * 1024;
 
 /**
  * Gives back the space of unmarked blobs. Segments in which little is marked are emptied: what is
@@ -63,9 +63,10 @@ export class SegmentSweeper {
   async #empty(segment: Segment, report: SweepReport): Promise<void> {
     const entries = await SegmentEntries.load(segment, this.#space.segmentBytes);
     const live = await this.#dropUnmarked(segment, entries);
+    const copyBytes = Math.min(MAX_COPY_BYTES, this.#log.maxBatchBytes);
     let at = 0;
     while (at < live.length) {
-      const end = endOfCopy(entries, live, at);
+      const end = endOfCopy(entries, live, at, copyBytes);
       await this.#copy(segment, entries, live.slice(at, end), report);
       at = end;
     }
@@ -144,12 +145,17 @@ function shareOf(liveBytes: number, segment: Segment): number {
 }
 
 /** As many entries as span no more than one copy. */
-function endOfCopy(entries: SegmentEntries, places: number[], from: number): number {
+function endOfCopy(
+  entries: SegmentEntries,
+  places: number[],
+  from: number,
+  copyBytes: number,
+): number {
   const start = entries.offset(places[from]);
   let end = from + 1;
   while (end < places.length) {
     const place = places[end];
-    if (entries.offset(place) + entries.lengthBytes(place) - start > COPY_BYTES) break;
+    if (entries.offset(place) + entries.lengthBytes(place) - start > copyBytes) break;
     end++;
   }
   return end;

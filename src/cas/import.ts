@@ -24,7 +24,7 @@ export interface ImportReport {
   readonly snapshot: SnapshotRecord;
 }
 
-const PIECE_BYTES = 1024 * 1024;
+const MAX_PIECE_BYTES = 1024 * 1024;
 const PIECES_AT_ONCE = 4;
 
 /**
@@ -77,25 +77,26 @@ async function copy(
   sizeBytes: number,
   options: ImportOptions,
 ): Promise<void> {
-  const memory = new Uint8Array(PIECES_AT_ONCE * PIECE_BYTES);
+  const pieceBytes = Math.min(MAX_PIECE_BYTES, cas.store.maxBatchBytes / 2);
+  const memory = new Uint8Array(PIECES_AT_ONCE * pieceBytes);
   const volume = cas.openVolume(options.volume, {
     memory,
     durability: "writeback",
-    cacheBytes: PIECE_BYTES,
+    cacheBytes: pieceBytes,
   });
   try {
     const running: Promise<void>[] = [];
-    for (let position = 0, piece = 0; position < sizeBytes; position += PIECE_BYTES, piece++) {
+    for (let position = 0, piece = 0; position < sizeBytes; position += pieceBytes, piece++) {
       const place = piece % PIECES_AT_ONCE;
       await running[place];
-      const length = Math.min(PIECE_BYTES, sizeBytes - position);
-      const data = memory.subarray(place * PIECE_BYTES, place * PIECE_BYTES + length);
+      const length = Math.min(pieceBytes, sizeBytes - position);
+      const data = memory.subarray(place * pieceBytes, place * pieceBytes + length);
       data.fill(0);
       await file.read(data, 0, length, position);
       options.onProgress?.({ sizeBytes, readBytes: position + length });
       // A new volume is zero already.
       if (Buffer.compare(data, ZEROS.subarray(0, length)) === 0) continue;
-      const request = new PieceRequest(position, length, place * PIECE_BYTES);
+      const request = new PieceRequest(position, length, place * pieceBytes);
       volume.write(request);
       volume.submit();
       running[place] = request.done;
@@ -108,7 +109,7 @@ async function copy(
   }
 }
 
-const ZEROS = new Uint8Array(PIECE_BYTES);
+const ZEROS = new Uint8Array(MAX_PIECE_BYTES);
 
 class PieceRequest extends BlockRequest {
   readonly #result = Promise.withResolvers<void>();

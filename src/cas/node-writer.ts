@@ -41,16 +41,29 @@ export class NodeWriter {
     }
     if (nodes === 0) return;
     hashPieces(this.#buffer, this.#offsets, this.#lengths, nodes, this.#names);
-    const batch = new AwaitedBatch(nodes);
-    batch.durable = false;
-    batch.privileged = true;
+    let batch = this.#newBatch(nodes);
+    let batchBytes = 0;
     for (let node = 0; node < nodes; node++) {
       const nameAt = node * HASH_BYTES;
+      const length = this.#lengths[node];
       hashes.set(this.#names.subarray(nameAt, nameAt + HASH_BYTES), pageOf[node] * HASH_BYTES);
-      batch.addBlob(this.#names, nameAt, this.#buffer, this.#offsets[node], this.#lengths[node]);
+      if (batch.blobCount > 0 && batchBytes + length > this.#store.maxBatchBytes) {
+        await batch.appendTo(this.#store);
+        batch = this.#newBatch(nodes);
+        batchBytes = 0;
+      }
+      batch.addBlob(this.#names, nameAt, this.#buffer, this.#offsets[node], length);
+      batchBytes += length;
     }
     this.nodes += nodes;
     this.bytes += at;
     await batch.appendTo(this.#store);
+  }
+
+  #newBatch(capacity: number): AwaitedBatch {
+    const batch = new AwaitedBatch(capacity);
+    batch.durable = false;
+    batch.privileged = true;
+    return batch;
   }
 }

@@ -109,6 +109,7 @@ class Transfer {
   readonly #options: TransferOptions;
   /** Nodes that are complete with everything below them. */
   readonly #complete = new Set<string>();
+  #blockBytes = 0;
 
   constructor(store: BlobStore, source: SnapshotSource, options: TransferOptions) {
     this.#store = store;
@@ -120,6 +121,7 @@ class Transfer {
     const [bytes] = await this.#obtain([rootHash]);
     const root = decodeRoot(bytes);
     if (root === undefined) throw this.#notWhatItShouldBe(rootHash, "the root of a disk");
+    this.#blockBytes = root.blockBytes;
     return root;
   }
 
@@ -163,9 +165,17 @@ class Transfer {
 
   async #blocks(hashes: Uint8Array[]): Promise<void> {
     const stored = await Promise.all(hashes.map((hash) => this.#store.exists(hash)));
-    const missing = hashes.filter((_, index) => ! stored[index]);
+    const missing = hashes.filter((_, index) => !stored[index]);
     this.progress.present += hashes.length - missing.length;
-    if (missing.length > 0) await this.#move(missing);
+    await this.#moveAll(missing);
+  }
+
+  /** As many at a time as an append can take. */
+  async #moveAll(hashes: Uint8Array[]): Promise<void> {
+    const atOnce = Math.max(1, Math.floor(this.#store.maxBatchBytes / this.#blockBytes));
+    for (let first = 0; first < hashes.length; first += atOnce) {
+      await this.#move(hashes.slice(first, first + atOnce));
+    }
   }
 
   /** Fetches blobs, checks them, and appends them: not durable before the barrier at the end. */

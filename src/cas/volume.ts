@@ -84,7 +84,7 @@ export class Volume implements BlockStorage {
     this.writer = new VolumeWriter(state, store, options.memory, this.statistics, {
       writeback: this.#durability === "writeback",
       writebackLimitBytes: options.writebackLimitBytes ?? 64 * 1024 * 1024,
-      groupBytes: options.groupBytes ?? GROUP_BYTES,
+      groupBytes: Math.min(options.groupBytes ?? GROUP_BYTES, (store.maxBatchBytes * 3) / 4),
     });
     this.reader = new VolumeReader(
       state,
