@@ -158,7 +158,9 @@ export function describeBlobStore(name: string, makeHarness: () => Promise<Store
       const blobs = Array.from({ length: 300 }, (_, number) =>
         blobOf(`${number}`, 64 + number * 16),
       );
-      await batchOf(blobs, []).appendTo(store);
+      for (let first = 0; first < blobs.length; first += 50) {
+        await batchOf(blobs.slice(first, first + 50), []).appendTo(store);
+      }
       const fetches = blobs.map((data) => new TestFetch(hashOf(data), data.length));
       const missing = new TestFetch(hashOf(blobOf("missing")), 10);
       for (const fetch of [...fetches, missing]) store.fetch(fetch);
