@@ -4,7 +4,7 @@ import type { EthernetPort } from "./ethernet-port.ts";
 import { ethernetPortCompliance } from "./ethernet-port.compliance.ts";
 import { findInterface } from "./link-monitor.ts";
 import { BROADCAST_MAC } from "./mac-address.ts";
-import { canMakeTap, ip, makePair, uniqueName } from "./namespace.testing.ts";
+import { canMakeTap, ip, makePair, run, uniqueName } from "./namespace.testing.ts";
 import { openPacketPort } from "./packet-port.ts";
 import { openTapPort, type TapPort, type TapPortOptions } from "./tap-port.ts";
 import { ethernetFrame, waitUntil, WireTester } from "./wire.testing.ts";
@@ -152,6 +152,30 @@ describe.runIf(canMakeTap)("a TAP port", () => {
     const { receiveOverruns, foreignFrames } = port.statistics;
     expect(receiveOverruns).toBeGreaterThan(0);
     expect(received + receiveOverruns + foreignFrames).toBeGreaterThanOrEqual(300);
+  });
+
+  test("waits for a slow NIC under the bridge and loses nothing", async () => {
+    const { bridge, nic, peerName } = makeBridge();
+    interfaces.push(nic, bridge);
+    // A slow wire behind the kernel's usual queue of a thousand frames.
+    run("tc", `qdisc add dev ${nic} root handle 1: tbf rate 100mbit burst 100000 limit 10000000`);
+    run("tc", `qdisc add dev ${nic} parent 1:1 pfifo limit 1000`);
+    const arena = new FrameArena(4096);
+    const port = open({ name: uniqueName("tp"), bridge, arena });
+    const peer = openPeer(peerName);
+    ports.push(peer.port);
+    await waitUntil(() => port.link.up && peer.port.link.up, "both ends are up");
+    const { mac } = port.link;
+    peer.send(ethernetFrame(mac, peer.port.link.mac, ETHER_TYPE, new Uint8Array(50)));
+    const station = new WireTester(port, arena);
+    await station.receiveCount(1);
+    const frames = Array.from({ length: 2000 }, (_, number) =>
+      ethernetFrame(peer.port.link.mac, mac, ETHER_TYPE, new Uint8Array(1052).fill(number)),
+    );
+    station.send(...frames);
+    expect(port.statistics.sendStalls).toBeGreaterThan(0);
+    expect(await peer.receiveCount(2000, 5000)).toEqual(frames);
+    expect(port.statistics).toMatchObject({ sentFrames: 2000, sendFailures: 0 });
   });
 
   test("joins again when its bridge was deleted and another has its name", async () => {
