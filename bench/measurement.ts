@@ -2,7 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Daemon, flags, outcomeOf } from "./child-process.ts";
 import { processesOfGroup, sampleProcessorTimes } from "./processor-time.ts";
 import { Segment } from "./network.ts";
-import { type Suite, type Workload, workloadName } from "./workloads.ts";
+import type { Suite } from "./suites.ts";
+import { type Workload, workloadName } from "./workloads.ts";
 
 /** One run of one workload against one server. */
 export interface Sample {
