@@ -1,7 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { UsageError } from "../errors.ts";
 import { BlockStatus } from "./block-storage.ts";
 import {
@@ -72,7 +72,8 @@ describe.skipIf(!mayAttachDevices)("a loop device (needs root)", () => {
     } finally {
       execFileSync("umount", [place]);
     }
-    const storage = await openDeviceStorage({ path }, arena);
+    // Whoever copied the mounts of this system for a namespace meanwhile has it mounted a bit longer.
+    const storage = await vi.waitFor(() => openDeviceStorage({ path }, arena), 10_000);
     expect(() => execFileSync("mount", [path, place], { stdio: "ignore" })).toThrow();
     await storage.close();
   });

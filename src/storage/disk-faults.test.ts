@@ -59,6 +59,15 @@ describe.each(["durable", "writeback"] as const)("a full file system, %s", (dura
   );
 });
 
+/** The file behind the device cannot grow, so fdatasync fails although the write went well. */
+function failingDevice(): string {
+  const folder = media.smallFileSystem(MEBIBYTE);
+  const path = media.loopDevice(media.image(64 * MEBIBYTE, folder));
+  const fill = `head -c ${2 * MEBIBYTE} /dev/zero > '${folder}/rest' || true`;
+  execFileSync("sh", ["-c", fill], { stdio: "ignore" });
+  return path;
+}
+
 describe.skipIf(!mayAttachDevices)(
   "a device that cannot keep what it was given (needs root)",
   () => {
