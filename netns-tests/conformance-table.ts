@@ -86,8 +86,14 @@ function notes(servers: readonly ServerResults[]): string {
   return lines.length === 0 ? "" : `${lines.join("\n")}\n`;
 }
 
+/** The first line of a message, with the next where it only introduces that. */
 function firstLine(reason: string): string {
-  const [first = ""] = reason.trim().split("\n");
-  const shown = first.length > 120 ? `${first.slice(0, 117)}...` : first;
+  const [first = "", second = ""] = reason
+    .split("\n")
+    .map((line) => line.trim())
+    .filter((line) => line !== "");
+  const line = first.endsWith(":") ? `${first} ${second}` : first;
+  const said = line.replace(/, but got$/, "");
+  const shown = said.length > 120 ? `${said.slice(0, 117)}...` : said;
   return shown.replaceAll("|", "\\|");
 }

@@ -173,7 +173,7 @@ export class HostileFrames {
   #config(): Body {
     const numbers = this.#numbers;
     const text = numbers.octets(numbers.pick([0, 1, 8, 8, 100, 1024]));
-    return config({ subcommand: numbers.pick([0, 0, 0, 0, 1, 2, 3, 4, 7]), text });
+    return config({ subcommand: numbers.pick([0, 0, 0, 0, 0, 0, 1, 2, 2, 3, 4, 7]), text });
   }
 
   #mask(): Body {
@@ -182,13 +182,13 @@ export class HostileFrames {
       directive: numbers.pick([0, Directive.add, Directive.add, Directive.delete, 3]),
       mac: numbers.pick(this.#surroundings.stations),
     }));
-    return mask({ subcommand: numbers.pick([0, 0, 0, 1, 2]), directives });
+    return mask({ subcommand: numbers.pick([0, 0, 0, 0, 0, 0, 1, 2]), directives });
   }
 
   #reserve(): Body {
     const numbers = this.#numbers;
     const macs = this.#surroundings.stations.slice(0, numbers.below(3));
-    return reserve(numbers.pick([0, 0, 0, 1, 2, 3]), macs);
+    return reserve(numbers.pick([0, 0, 0, 0, 0, 0, 1, 2, 3]), macs);
   }
 
   #mutated(frame: Uint8Array): Uint8Array {

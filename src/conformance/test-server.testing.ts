@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { FrameArena } from "../arena/frame-arena.ts";
@@ -67,9 +68,10 @@ export async function startTestServer(options: TestServerOptions): Promise<Runni
   });
 }
 
-/** A folder of its own for a server's state. */
+/** A folder of its own for a server's state; in memory where the machine has such a place. */
 export async function makeStateDirectory(): Promise<string> {
-  return mkdtemp(join(tmpdir(), "aoed-state-"));
+  const parent = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+  return mkdtemp(join(parent, "aoed-state-"));
 }
 
 export async function removeStateDirectory(path: string): Promise<void> {
