@@ -98,7 +98,7 @@ describe.skipIf(onDisk === undefined)("reads", () => {
     expect(threadCount() - idle).toBe(15);
     await finish(disk, reads);
     await storage.close();
-    expect(threadCount()).toBe(idle - 1);
+    await expect.poll(threadCount).toBe(idle - 1);
   });
 });
 
