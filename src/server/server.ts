@@ -133,6 +133,7 @@ class Server implements RunningServer {
   }
 
   async stop(): Promise<void> {
+    this.#announcer.stop();
     await this.#control?.close();
     if (this.#service === undefined) await Promise.all(this.#ports.map(async (p) => p.close()));
     else await this.#service.stop(STOP_TIMEOUT_MS);
