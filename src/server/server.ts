@@ -1,4 +1,6 @@
 import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
 import { Announcer, type ForeignServer } from "../aoe/announcer.ts";
 import { Responder } from "../aoe/responder.ts";
 import { FrameArena } from "../arena/frame-arena.ts";
@@ -144,6 +146,10 @@ class Server implements RunningServer {
     const { stateDirectory } = this.#configuration.server;
     const path = stateFilePath(stateDirectory, target.shelf, target.slot);
     const saved = await loadState(path);
+    // The disk of a server without a configuration lives beside its state, in a folder of its own.
+    if (dirname(target.path) === stateDirectory) {
+      await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
+    }
     const storage = await this.#openStorage(target, this.#arena, this.#log);
     const added = this.#targets.add({
       shelf: target.shelf,
