@@ -46,10 +46,14 @@ export function ip(words: string): string {
   return run("ip", words);
 }
 
+/** For other programs: the sanitizers that this process may run under are not meant for them. */
+export const plainEnvironment: NodeJS.ProcessEnv = { ...process.env, LD_PRELOAD: "" };
+
 /** Runs a program with words that need no quoting. @throws Error with what it wrote */
 export function run(program: string, words: string): string {
   return execFileSync(program, words.split(/\s+/).filter(Boolean), {
     encoding: "utf8",
+    env: plainEnvironment,
     stdio: ["ignore", "pipe", "pipe"],
   });
 }
