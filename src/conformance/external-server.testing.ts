@@ -17,7 +17,7 @@ import type { ServerStatus } from "../control/control-api.ts";
 import { diskSectors } from "./frames.testing.ts";
 import type { Mac } from "./frames.testing.ts";
 import { isBeaconOf, ProcessWire } from "./process-wire.testing.ts";
-import { compiledPump, ip, makeLink, removeLinks } from "./veth.testing.ts";
+import { placePump, ip, makeLink, removeLinks } from "./veth.testing.ts";
 import { DISK_SECTORS, NotApplicable } from "./rig.testing.ts";
 import type {
   Controls,
@@ -52,7 +52,7 @@ abstract class ExternalServer implements ServerUnderTest {
   async start(options: StartOptions): Promise<Wire[]> {
     this.options = options;
     this.folder = mkdtempSync(join(tmpdir(), "aoed-conformance-"));
-    const pump = compiledPump();
+    const pump = placePump(this.folder);
     for (let index = 0; index < (options.interfaces ?? 1); index++) {
       const mtuBytes = options.mtuBytes ?? 1500;
       const mac: Mac = `02:ae:00:00:00:0${index + 1}`;

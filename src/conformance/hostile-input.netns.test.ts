@@ -14,7 +14,7 @@ import {
   removeStateDirectory,
   startTestServer,
 } from "./test-server.testing.ts";
-import { compiledPump, makeLink, removeLinks } from "./veth.testing.ts";
+import { placePump, makeLink, removeLinks } from "./veth.testing.ts";
 
 const SERVER_MAC = "02:ae:00:00:00:01";
 const FENCE_STATION = "02:00:00:00:00:fe";
@@ -37,7 +37,9 @@ test("hostile frames through a real interface", async () => {
   const { frames, seed } = hostileSettings(FRAMES);
   makeLink(0, SERVER_MAC, MTU_BYTES);
   closers.push(async () => Promise.resolve(removeLinks()));
-  const pump = await ProcessWire.open(compiledPump(), "own0", SERVER_MAC, MTU_BYTES);
+  const stateDirectory = await makeStateDirectory();
+  closers.push(async () => removeStateDirectory(stateDirectory));
+  const pump = await ProcessWire.open(placePump(stateDirectory), "own0", SERVER_MAC, MTU_BYTES);
   closers.push(async () => pump.close());
 
   const arena = new FrameArena(ARENA_FRAMES);
@@ -45,8 +47,6 @@ test("hostile frames through a real interface", async () => {
     const sizeBytes = sectors * SECTOR_BYTES;
     return { shelf, slot, storage: openMemoryStorage({ sizeBytes, readOnly }, arena) };
   });
-  const stateDirectory = await makeStateDirectory();
-  closers.push(async () => removeStateDirectory(stateDirectory));
   const interfaces = ["server0"];
   const server = await startTestServer({ arena, interfaces, targets, stateDirectory });
   closers.push(async () => server.stop());

@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -14,17 +14,25 @@ const PUMP_SOURCE = fileURLToPath(new URL("../../netns-tests/conformance-pump.c"
 /** The largest that veth takes, so that a test can send more than the server's MTU. */
 const OWN_MTU_BYTES = 65_535;
 
-let pumpPath: string | undefined;
+let pump: Uint8Array | undefined;
 
-/** Compiles the pump once for this process. */
-export function compiledPump(): string {
-  if (pumpPath !== undefined) return pumpPath;
-  const folder = mkdtempSync(join(tmpdir(), "aoed-conformance-pump-"));
+/** Puts the pump into `folder`, which whoever made it removes. @returns its path */
+export function placePump(folder: string): string {
+  pump ??= compiledPump();
   const path = join(folder, "conformance-pump");
-  execFileSync("cc", ["-std=c17", "-O1", "-o", path, PUMP_SOURCE]);
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-  pumpPath = path;
+  writeFileSync(path, pump, { mode: 0o700 });
   return path;
+}
+
+function compiledPump(): Uint8Array {
+  const folder = mkdtempSync(join(tmpdir(), "aoed-pump-"));
+  try {
+    const path = join(folder, "conformance-pump");
+    execFileSync("cc", ["-std=c17", "-O1", "-o", path, PUMP_SOURCE]);
+    return readFileSync(path);
+  } finally {
+    rmSync(folder, { recursive: true });
+  }
 }
 
 export function ip(...words: string[]): string {
