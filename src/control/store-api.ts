@@ -47,7 +47,7 @@ export interface Jobs {
 export type JobName = keyof Jobs;
 
 export interface JobControl {
-  onProgress(progress: Progress): void;
+  readonly onProgress: (progress: Progress) => void;
   readonly signal: AbortSignal;
 }
 
