@@ -8,6 +8,8 @@ export interface ScenarioOptions {
   timeoutMs?: number;
   /** Why a server other than aoed cannot pass this; the test is skipped for it. */
   beyond?: Partial<Record<ServerKind, string>>;
+  /** Requests of the client are meant to fail. */
+  diskErrors?: boolean;
   /** Needs no aoe driver, so it runs whatever KERNEL says. */
   withoutDriver?: boolean;
 }
@@ -32,7 +34,7 @@ export function scenario(
     const lab = new Lab(name);
     try {
       await body(lab);
-      lab.assertServersRunning();
+      lab.assertSound({ diskErrors: options.diskErrors ?? false });
     } catch (error) {
       lab.describeFailure();
       throw error;
