@@ -21,10 +21,11 @@ export class Lab {
   readonly #clients: Client[] = [];
   readonly #namespaces = new Map<string, Namespace>();
   #segments = 0;
+  #failed = false;
 
   constructor(name: string) {
     labs += 1;
-    const slug = name.replaceAll(/[^\w.]+/g, "-").slice(0, 60);
+    const slug = name.replaceAll(/[^\w.]+/g, "-").slice(0, 32);
     this.folder = join(realpathSync(runFolder()), `${process.pid}-${labs}-${slug}`);
     mkdirSync(this.folder);
   }
@@ -98,17 +99,24 @@ export class Lab {
       rmSync(join(this.folder, name));
     }
     keepFolder(this.folder);
+    this.#failed = true;
     console.log(`--- logs are kept in ${this.folder}`);
   }
 
-  /** A server that died unnoticed is a failure too. */
-  assertServersRunning(): void {
+  /** A server that died unnoticed is a failure too, and so is an error that a retry covered. */
+  assertSound({ diskErrors }: { diskErrors: boolean }): void {
     for (const server of this.#servers) server.assertRunning();
+    const complaints = this.#clients.flatMap((client) => client.complaints());
+    if (complaints.length > 0 && !diskErrors) {
+      throw new Error(`the client's kernel complains:\n${complaints.join("\n")}`);
+    }
   }
 
   async close(): Promise<void> {
     // The client first: a disk without a server would hold it up.
     await Promise.all(this.#clients.map((client) => client.close()));
     removeHostResources(this.folder);
+    // The disks of all tests together would fill a small machine.
+    if (!this.#failed) rmSync(this.folder, { recursive: true });
   }
 }

@@ -1,5 +1,6 @@
 import { crc32 } from "node:zlib";
 import { HASH_BYTES } from "./hash.ts";
+import { Pacer } from "./pacer.ts";
 import type { Segment } from "./segment-space.ts";
 import {
   BLOB_ENTRY_BYTES,
@@ -39,7 +40,7 @@ export class FooterEntries {
     lastSequence: number,
     lastChecksum: number,
   ): Promise<void> {
-    const entries = this.#sorted();
+    const entries = await this.#sorted();
     const entriesOffset = segmentBytes - footerBytes(this.count);
     if (entries.length > 0) await segment.file.write(entries, entriesOffset);
     const trailer = encodeFooterTrailer({
@@ -54,8 +55,12 @@ export class FooterEntries {
     await segment.file.writeDurably(trailer, segmentBytes - SECTOR_BYTES);
   }
 
-  /** By hash: entries go to 65536 buckets by their first two bytes, and are sorted in each. */
-  #sorted(): Uint8Array {
+  /**
+   * By hash: entries go to 65536 buckets by their first two bytes, and are sorted in each. A
+   * segment full of small blobs has half a million of them, which takes several turns.
+   */
+  async #sorted(): Promise<Uint8Array> {
+    const pacer = new Pacer();
     const starts = new Uint32Array(65537);
     const bucketOf = (at: number): number => (this.#bytes[at] << 8) | this.#bytes[at + 1];
     for (let entry = 0; entry < this.count; entry++) {
@@ -71,6 +76,7 @@ export class FooterEntries {
     for (let bucket = 0; bucket < 65536; bucket++) {
       const [start, end] = [starts[bucket], starts[bucket + 1]];
       if (end - start > 1) order.subarray(start, end).sort(byHash);
+      if (bucket % 256 === 0) await pacer.pace();
     }
     const result = new Uint8Array(this.count * BLOB_ENTRY_BYTES);
     for (let place = 0; place < this.count; place++) {

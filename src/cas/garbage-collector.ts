@@ -4,7 +4,7 @@ import type { CasStore } from "./cas-store.ts";
 import { ARITY } from "./geometry.ts";
 import { NodeReader } from "./node-reader.ts";
 import type { Overlay } from "./overlay.ts";
-import { Pacer } from "./pacer.ts";
+import { Pacer } from "../blob/pacer.ts";
 import { walkTree } from "./tree-walk.ts";
 
 /** The mark of a node whose children have been marked, too. */

@@ -2,7 +2,7 @@ import { HASH_BYTES, hashFromHex, isNullHash } from "../blob/hash.ts";
 import type { CasStore } from "./cas-store.ts";
 import { ARITY } from "./geometry.ts";
 import { NodeReader } from "./node-reader.ts";
-import { Pacer } from "./pacer.ts";
+import { Pacer } from "../blob/pacer.ts";
 import { walkTree } from "./tree-walk.ts";
 
 export interface SpaceUse {
