@@ -9,7 +9,7 @@ import { UsageError } from "../errors.ts";
 export async function confirm(warning: string, yes: boolean): Promise<void> {
   if (yes) return;
   if (!process.stdin.isTTY || !process.stderr.isTTY) {
-    throw new UsageError(`${warning}: add --yes to go on`);
+    throw new UsageError(`${warning}; add --yes to go on`);
   }
   const dialogue = createInterface({ input: process.stdin, output: process.stderr });
   try {

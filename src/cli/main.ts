@@ -1,3 +1,4 @@
+import { writeFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { UsageError } from "../errors.ts";
 import { Cancelled } from "../control/store-api.ts";
@@ -242,6 +243,15 @@ Example: a clone beside the disk that it was made of
     });
 }
 
+/** What ps, top and the holder of a lock are shown, instead of the name of the runtime. */
+function nameProcess(): void {
+  try {
+    writeFileSync("/proc/self/comm", "aoed");
+  } catch {
+    // It is only a name.
+  }
+}
+
 function buildProgram(): Command {
   const program = new Command("aoed")
     .description("Turns this machine into an ATA-over-Ethernet disk shelf.")
@@ -289,6 +299,7 @@ function exitCodeOf(error: unknown): number {
   return EXIT_FAULT;
 }
 
+nameProcess();
 try {
   await buildProgram().parseAsync();
 } catch (error) {

@@ -112,7 +112,7 @@ async function warnOfInitiators(store: StoreApi, volume: string, yes: boolean): 
     [name, target, target?.slice(1)].includes(volume),
   );
   if (status === undefined || status.target === null) return;
-  const warning = `${status.name} is served as ${status.target}, and every client must have it unmounted`;
+  const warning = `volume ${status.name} is served as ${status.target}: every client must have unmounted it`;
   await confirm(warning, yes);
 }
 
