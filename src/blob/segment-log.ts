@@ -250,7 +250,6 @@ export class SegmentLog {
       notesBytes: 0,
       kind,
       isLast,
-      payloadChecksum: 0,
       headerChecksum: 0,
     };
   }

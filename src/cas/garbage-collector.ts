@@ -2,6 +2,7 @@ import { MARK_KEPT, StoreFault, type SweepReport } from "../blob/blob-store.ts";
 import { HASH_BYTES, hashFromHex, hashToHex, isNullHash } from "../blob/hash.ts";
 import type { CasStore } from "./cas-store.ts";
 import { ARITY } from "./geometry.ts";
+import { nextChild, pageWords } from "./merkle-node.ts";
 import { NodeReader } from "./node-reader.ts";
 import type { Overlay } from "./overlay.ts";
 import { Pacer } from "../blob/pacer.ts";
@@ -145,8 +146,9 @@ export class GarbageCollector {
         return before !== MARK_TRAVERSED;
       },
       leaf: (page) => {
-        for (let at = 0; at < ARITY * HASH_BYTES; at += HASH_BYTES) {
-          if (!isNullHash(page, at)) this.#markBlock(page, at);
+        const words = pageWords(page);
+        for (let child = nextChild(words, 0); child < ARITY; child = nextChild(words, child + 1)) {
+          this.#markBlock(page, child * HASH_BYTES);
         }
         return pacer.pace();
       },
