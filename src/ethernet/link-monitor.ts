@@ -28,6 +28,8 @@ export interface InterfaceState {
   readonly slaveKind: string;
   /** The interface that it is a part of; 0 for none. */
   readonly masterIndex: number;
+  /** The interface that a VLAN's is made on, or the other end of a veth; 0 for none. */
+  readonly lowerIndex: number;
   /**
    * Differs between an interface and a later one with the same index and name; to be compared only
    * between states of one watch.
@@ -72,6 +74,7 @@ function applyMessage(states: Map<number, InterfaceState>, message: LinkMessage)
     // A message without these is about an interface that is no part of another (any more).
     slaveKind: message.slaveKind ?? "",
     masterIndex: message.masterIndex ?? 0,
+    lowerIndex: message.lowerIndex ?? known?.lowerIndex ?? 0,
     incarnation: known?.incarnation ?? ++lastIncarnation,
   };
   if (known !== undefined && sameState(known, state)) return false;
