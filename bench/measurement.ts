@@ -19,6 +19,8 @@ export interface Sample {
   readonly otherCpuUs: number;
   readonly generatorIdle: number;
   readonly retransmits: number;
+  /** Replies to requests that had been sent again: delayed, where the others were lost. */
+  readonly lateReplies: number;
   /** Operations of the slowest initiator in proportion to those of the fastest. */
   readonly fairness: number;
   readonly stolenShare: number;
@@ -44,6 +46,7 @@ interface GeneratorResult {
   readonly bytesPerSecond: number;
   readonly latencyUs: { readonly p50: number; readonly p99: number };
   readonly retransmits: number;
+  readonly unmatchedReplies: number;
   readonly unanswered: number;
   readonly failedOperations: number;
   readonly firstFailure: { readonly status: number; readonly error: number };
@@ -128,6 +131,7 @@ export class Bench {
       otherCpuUs: Math.max(0, otherUs) / operations,
       generatorIdle: result.generatorIdle,
       retransmits: result.retransmits,
+      lateReplies: result.unmatchedReplies,
       fairness: fairnessOf(result.initiatorOperations),
       stolenShare: (after.stolenUs - before.stolenUs) / elapsedUs,
     };

@@ -9,6 +9,7 @@ const POWER_OFF_TIMEOUT_MS = 5000;
 const MEMORY = "512M";
 /** Of the driver in the guest, frames it takes from its TAP at once; 64 is its default. */
 const QUEUE_DEPTH = 128;
+const COMPLAINT = /I\/O error|EXT4-fs (error|warning)|aoe: .*(error|not responding)|BUG:|WARNING:/;
 const clientFolder = resolve(import.meta.dirname, "../client");
 
 /**
@@ -19,13 +20,13 @@ const clientFolder = resolve(import.meta.dirname, "../client");
 export class Guest implements Client {
   readonly exchange: string;
   readonly #child: Child;
-  readonly #interfaces: string[];
+  readonly interfaces: readonly string[];
   #steps = 0;
 
   private constructor(exchange: string, child: Child, interfaces: string[]) {
     this.exchange = exchange;
     this.#child = child;
-    this.#interfaces = interfaces;
+    this.interfaces = interfaces;
   }
 
   static async boot({ folder, segments }: ClientOptions): Promise<Guest> {
@@ -79,7 +80,11 @@ export class Guest implements Client {
 
   async loadDriver(): Promise<void> {
     const module = "/usr/lib/uml/modules/$(uname -r)/kernel/drivers/block/aoe/aoe.ko";
-    await this.run(`insmod ${module} aoe_iflist=${this.#interfaces.join(",")}`);
+    await this.run(`insmod ${module} aoe_iflist=${this.interfaces.join(",")}`);
+  }
+
+  complaints(): string[] {
+    return this.#child.log.split("\n").filter((line) => COMPLAINT.test(line));
   }
 
   describe(): string {

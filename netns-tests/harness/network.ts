@@ -135,6 +135,15 @@ export function replugServer(segment: Segment): void {
   plugServer(segment, segment.clientInterface.replace("guest", "bridge"));
 }
 
+/** Throws unless the server has put a TAP of its own on the segment's bridge. */
+export function expectServerTap({ server, serverInterface, clientInterface }: Segment): void {
+  const members = server.ip("-o", "link", "show", "master", serverInterface).trim().split("\n");
+  const others = members.filter((line) => !line.includes(` ${clientInterface}: `));
+  if (members.length !== 2 || others.length !== 1) {
+    throw new Error(`the server has no TAP on ${serverInterface}, only: ${members.join("\n")}`);
+  }
+}
+
 function addBridge(place: Namespace, name: string, mtuBytes: number, members: string[]): void {
   place.ip("link", "add", name, "type", "bridge");
   for (const member of members) place.ip("link", "set", member, "master", name);

@@ -17,6 +17,7 @@ import type { ServerStatus } from "../control/control-api.ts";
 import { diskSectors } from "./frames.testing.ts";
 import type { Mac } from "./frames.testing.ts";
 import { isBeaconOf, ProcessWire } from "./process-wire.testing.ts";
+import { placePump, ip, makeLink, removeLinks } from "./veth.testing.ts";
 import { DISK_SECTORS, NotApplicable } from "./rig.testing.ts";
 import type {
   Controls,
@@ -27,13 +28,8 @@ import type {
 } from "./rig.testing.ts";
 
 const AOED = fileURLToPath(new URL("../../bin/aoed", import.meta.url));
-const PUMP_SOURCE = fileURLToPath(new URL("../../netns-tests/conformance-pump.c", import.meta.url));
 
-/** The largest that veth takes, so that a case can send more than the server's MTU. */
-const OWN_MTU_BYTES = 65_535;
 const FILLED_SECTORS = 8192;
-/** aoed looks at the size of its files every few seconds. */
-const RESIZE_TIMEOUT_MS = 10_000;
 const REFUSAL_TIMEOUT_MS = 1000;
 
 /**
@@ -47,7 +43,6 @@ abstract class ExternalServer implements ServerUnderTest {
   protected folder = "";
   protected options: StartOptions = {};
   protected wires: ProcessWire[] = [];
-  protected readonly resizeTimeoutMs: number = 1000;
   readonly #processes: ChildProcess[] = [];
   #output = "";
 
@@ -57,7 +52,7 @@ abstract class ExternalServer implements ServerUnderTest {
   async start(options: StartOptions): Promise<Wire[]> {
     this.options = options;
     this.folder = mkdtempSync(join(tmpdir(), "aoed-conformance-"));
-    const pump = compiledPump();
+    const pump = placePump(this.folder);
     for (let index = 0; index < (options.interfaces ?? 1); index++) {
       const mtuBytes = options.mtuBytes ?? 1500;
       const mac: Mac = `02:ae:00:00:00:0${index + 1}`;
@@ -72,8 +67,7 @@ abstract class ExternalServer implements ServerUnderTest {
   async stop(): Promise<void> {
     await this.kill();
     for (const wire of this.wires.splice(0)) await wire.close();
-    const links = ip("-o", "link", "show").match(/\bserver\d(?=@)/g) ?? [];
-    for (const name of links) ip("link", "delete", name);
+    removeLinks();
     if (this.folder !== "") rmSync(this.folder, { recursive: true });
     this.folder = "";
   }
@@ -135,10 +129,8 @@ abstract class ExternalServer implements ServerUnderTest {
       },
       setLink: async (up) => this.#eachLink(up ? "up" : "down"),
       resize: async (target, sectors) => {
-        const { shelf, slot } = target;
         truncateSync(this.diskPath(target), sectors * 512);
-        const isBeacon = (frame: Uint8Array): boolean => isBeaconOf(frame, shelf, slot);
-        await this.wires[0].waitForFrame(isBeacon, this.resizeTimeoutMs);
+        return Promise.resolve();
       },
       pause: async () => this.#send("SIGSTOP"),
       resume: async () => this.#send("SIGCONT"),
@@ -160,7 +152,6 @@ abstract class ExternalServer implements ServerUnderTest {
 export class AoedProcess extends ExternalServer {
   readonly name = "aoed";
   readonly houseRules = true;
-  protected override readonly resizeTimeoutMs = RESIZE_TIMEOUT_MS;
   readonly controls: Partial<Controls> = {
     ...this.commonControls(),
     clearState: async ({ shelf, slot }) => {
@@ -294,31 +285,6 @@ export class VbladeProcess extends ExternalServer {
       throw new Error(`vblade did not start: ${this.output}`);
     }
   }
-}
-
-let pumpPath: string | undefined;
-
-/** Compiles the pump once for this process. */
-function compiledPump(): string {
-  if (pumpPath !== undefined) return pumpPath;
-  const folder = mkdtempSync(join(tmpdir(), "aoed-conformance-pump-"));
-  const path = join(folder, "conformance-pump");
-  execFileSync("cc", ["-std=c17", "-O1", "-o", path, PUMP_SOURCE]);
-  process.once("exit", () => rmSync(folder, { recursive: true, force: true }));
-  pumpPath = path;
-  return path;
-}
-
-function ip(...words: string[]): string {
-  return execFileSync("ip", words, { stdio: ["ignore", "pipe", "pipe"], encoding: "utf8" });
-}
-
-function makeLink(index: number, mac: Mac, mtuBytes: number): void {
-  const [server, own] = [`server${index}`, `own${index}`];
-  const peer = ["peer", "name", own, "mtu", String(OWN_MTU_BYTES)];
-  ip("link", "add", server, "address", mac, "mtu", String(mtuBytes), "type", "veth", ...peer);
-  ip("link", "set", own, "up");
-  ip("link", "set", server, "up");
 }
 
 /** A sparse file whose first sectors say which they are. */

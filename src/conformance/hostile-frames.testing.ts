@@ -60,6 +60,8 @@ export interface HostileSurroundings {
   readonly serverMac: Mac;
   readonly stations: readonly Mac[];
   readonly targets: readonly HostileTarget[];
+  /** Whether some frames are for every shelf. */
+  readonly everyShelf: boolean;
   /** Octets of the longest frame that is made. */
   readonly longestFrame: number;
 }
@@ -118,12 +120,12 @@ export class HostileFrames {
 
   #valid(): Uint8Array {
     const numbers = this.#numbers;
-    const { serverMac, stations, targets } = this.#surroundings;
+    const { serverMac, stations, targets, everyShelf } = this.#surroundings;
     const target = numbers.pick(targets);
     const header = {
       destination: numbers.chance(80) ? serverMac : BROADCAST,
       source: numbers.pick(stations),
-      shelf: numbers.chance(95) ? target.shelf : EVERY_SHELF,
+      shelf: everyShelf && numbers.chance(5) ? EVERY_SHELF : target.shelf,
       slot: numbers.chance(95) ? target.slot : EVERY_SLOT,
       tag: 0,
     };

@@ -21,6 +21,8 @@ import {
 const SERVER_MAC = "02:ae:00:00:00:01";
 const ARENA_FRAMES = 256;
 const FRAMES = 200_000;
+/** Turns of a millisecond in which a batch must be done with. */
+const IDLE_TURNS = 20_000;
 /** Bounds on growth over the whole run: of what JavaScript holds, and of the process. */
 const HEAP_GROWTH_BYTES = 8 * 1024 * 1024;
 const RESIDENT_GROWTH_BYTES = 96 * 1024 * 1024;
@@ -71,6 +73,7 @@ async function start(): Promise<Setup> {
       replies = [];
       for (const frame of frames) port.inject(frame);
       for (let turn = 0; turn < 3 || !isIdle(); turn++) {
+        if (turn === IDLE_TURNS) throw new Error("the server does not come to rest");
         // After a few turns only changes of state can be under way, which wait for the disk.
         await (turn < 5 ? nextTurn() : delay(1));
       }

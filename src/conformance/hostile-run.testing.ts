@@ -30,6 +30,8 @@ export interface HostileOptions {
   readonly frames: number;
   readonly seed: number;
   readonly longestFrame: number;
+  /** Whether some frames are for every shelf; by default, yes. */
+  readonly everyShelf?: boolean;
   /** Frames under way at once. */
   readonly batchFrames: number;
   readonly onBatch?: (sent: number) => void;
@@ -52,7 +54,7 @@ export async function runHostile(
   wire: HostileWire,
   options: HostileOptions,
 ): Promise<HostileOracle> {
-  const { frames: total, seed, longestFrame, batchFrames } = options;
+  const { frames: total, seed, longestFrame, everyShelf = true, batchFrames } = options;
   const { serverMac, mtuBytes } = wire;
   const targets = HOSTILE_TARGETS;
   const numbers = new Numbers(seed);
@@ -60,6 +62,7 @@ export async function runHostile(
     serverMac,
     stations: STATIONS,
     targets,
+    everyShelf,
     longestFrame,
   });
   const oracle = new HostileOracle(targets, serverMac, mtuBytes);

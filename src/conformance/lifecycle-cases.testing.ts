@@ -143,9 +143,12 @@ async function resized(rig: Rig): Promise<void> {
   const before = await alice.request(read(4000, 1));
   assert.equal(before.ata.error, 0x10, "beyond the end of before");
   await resize(DEFAULT_TARGET, 4096);
-  await segment.beacon();
-  const { data } = (await alice.request(identify())).ata;
-  assert.equal(identifyNumber(data, 100, 4), 4096);
+  let sectors = 0;
+  while (sectors !== 4096) {
+    // A beacon from before the change may still be under way.
+    await segment.beacon(() => true, RESIZE_TIMEOUT_MS);
+    sectors = identifyNumber((await alice.request(identify())).ata.data, 100, 4);
+  }
   assert.equal((await alice.request(read(4000, 1))).ata.status, 0x40);
   assert.equal((await alice.request(read(4095, 2))).ata.error, 0x10);
   assert.deepEqual((await alice.request(read(7, 1))).ata.data, diskSectors(7, 1));
@@ -167,6 +170,9 @@ async function removed(rig: Rig): Promise<void> {
   assert.deepEqual((await alice.request(read(0, 1), kept)).ata.data, diskSectors(0, 1));
 }
 
+/** How soon a server must notice that a file has grown. */
+const RESIZE_TIMEOUT_MS = 10_000;
+
 /** With its payload more than the receive buffer of any server here takes. */
 const FLOOD_FRAMES = 60_000;
 const FLOOD_PAYLOAD_BYTES = 1400;
@@ -181,6 +187,7 @@ async function overload(rig: Rig): Promise<void> {
     alice.send(withTrailing(read(sent % 1000, 1), payload));
     if (sent % 1000 === 0) await segment.wire.settle();
   }
+  await segment.wire.settle();
   await resume();
   const { data } = (await alice.answerToOneOf(5, read(5, 1))).ata;
   assert.deepEqual(data, diskSectors(5, 1), "it serves after the flood, and in step");

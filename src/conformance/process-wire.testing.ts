@@ -85,7 +85,9 @@ export class ProcessWire implements Wire {
     return true;
   }
 
+  /** Everything is on the wire, and a moment has passed. */
   async settle(): Promise<void> {
+    while ((this.#pump.stdin?.writableLength ?? 0) > 0) await delay(1);
     await delay(GRACE_MS);
   }
 

@@ -39,10 +39,14 @@ export class Segment {
   }
 
   /** Takes the first reply that matches, waiting for it. */
-  async take(what: string, matches: (reply: Reply) => boolean): Promise<Reply> {
+  async take(
+    what: string,
+    matches: (reply: Reply) => boolean,
+    timeoutMs = this.wire.replyTimeoutMs,
+  ): Promise<Reply> {
     const index = this.#inbox.findIndex(matches);
     if (index >= 0) return this.#inbox.splice(index, 1)[0];
-    const deadline = performance.now() + this.wire.replyTimeoutMs;
+    const deadline = performance.now() + timeoutMs;
     for (;;) {
       const frame = await this.wire.receive(Math.max(0, deadline - performance.now()));
       if (frame === null) {
@@ -56,8 +60,11 @@ export class Segment {
     }
   }
 
-  async beacon(matches: (reply: Reply) => boolean = () => true): Promise<Reply> {
-    return await this.take("beacon", (reply) => reply.isBeacon && matches(reply));
+  async beacon(
+    matches: (reply: Reply) => boolean = () => true,
+    timeoutMs = this.wire.replyTimeoutMs,
+  ): Promise<Reply> {
+    return await this.take("beacon", (reply) => reply.isBeacon && matches(reply), timeoutMs);
   }
 
   /** Everything that has come and comes until nothing more is under way. */

@@ -3,14 +3,18 @@ import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { findInterface } from "./link-monitor.ts";
-import { ip, isIsolated, makePair, uniqueName } from "./namespace.testing.ts";
+import { ip, isIsolated, makePair, plainEnvironment, uniqueName } from "./namespace.testing.ts";
 
 const script = fileURLToPath(new URL("../../scripts/bridge.sh", import.meta.url));
 
 /** Runs scripts/bridge.sh. @returns what it printed, with the exit code when that is not 0 */
 function bridgeScript(...words: string[]): string {
   try {
-    return execFileSync(script, words, { encoding: "utf8", stdio: "pipe" }).trim();
+    return execFileSync(script, words, {
+      encoding: "utf8",
+      env: plainEnvironment,
+      stdio: "pipe",
+    }).trim();
   } catch (error) {
     const { status, stderr } = error as { status: number; stderr: string };
     return `exit ${status}: ${stderr.trim()}`;

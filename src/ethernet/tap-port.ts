@@ -213,7 +213,7 @@ export class TapPort extends DescriptorPort {
       this.setLink({ ...this.link, up: false });
       return;
     }
-    const joined = !bridged || tap.masterIndex === bridge.index;
+    const joined = !bridged || (tap.masterIndex === bridge.index && tap.isForwarding);
     const link: LinkState = {
       mac: this.#mac,
       mtuBytes: Math.min(tap.mtuBytes, bridge.mtuBytes, MAXIMUM_MTU_BYTES),
@@ -264,8 +264,7 @@ function prepareInterface(
   if (!state.switchedOn) change.up = true;
   if (!existed) {
     change.transmitQueueFrames = RECEIVE_QUEUE_FRAMES;
-    // A bridge takes the lowest address of its ports as its own: this one never is.
-    change.mac = Uint8Array.of(0xfe, ...mac.subarray(1));
+    change.mac = kernelMac(mac);
   }
   if (Object.keys(change).length === 0) return;
   try {
@@ -278,4 +277,15 @@ function prepareInterface(
       cause: error,
     });
   }
+}
+
+/**
+ * The address of the kernel's end. A bridge takes the lowest of its ports as its own, which one that
+ * begins with fe hardly is; and it must not be the port's, or the bridge would keep our frames.
+ */
+function kernelMac(mac: Uint8Array): Uint8Array {
+  const other = mac.slice();
+  other[0] = 0xfe;
+  other[5] ^= mac[0] === other[0] ? 1 : 0;
+  return other;
 }
