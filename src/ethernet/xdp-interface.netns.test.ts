@@ -23,12 +23,25 @@ import {
   Place,
   programOn,
 } from "./xdp-port.testing.ts";
-import { openXdpSockets, type XdpFeature, XdpSockets } from "./xdp-sockets.ts";
+import {
+  openXdpSockets,
+  type XdpFeature,
+  XdpSockets,
+  type XdpSocketsOptions,
+} from "./xdp-sockets.ts";
 
 const canUseXdp = await canOpenXdpPorts();
 
 const place = new Place();
 afterEach(() => place.clear());
+
+const smallSockets: XdpSocketsOptions = {
+  etherType: ETHER_TYPE,
+  sendBufferBytes: 65_536,
+  receiveChunks: 64,
+  transmitChunks: 64,
+  without: [],
+};
 
 const isAttached = (end: WireTester): boolean => (end.port as XdpPort).isAttached;
 
@@ -223,18 +236,11 @@ describe.runIf(canUseXdp)("where AF_XDP is not to be had, the port", () => {
     const [name] = place.pair();
     const state = findInterface(name);
     if (state === undefined) throw new Error(`${name} is missing`);
-    const options = {
-      etherType: ETHER_TYPE,
-      sendBufferBytes: 65_536,
-      receiveChunks: 64,
-      transmitChunks: 64,
-      without: [],
-    };
     const hasVlans = true;
     const obstacle = expect.stringContaining(`(ethtool -K ${name} rxvlan off)`) as string;
-    expect(openXdpSockets(state, hasVlans, options)).toEqual({ obstacle });
+    expect(openXdpSockets(state, hasVlans, smallSockets)).toEqual({ obstacle });
     run("ethtool", `-K ${name} rxvlan off`);
-    const opened = openXdpSockets(state, hasVlans, options);
+    const opened = openXdpSockets(state, hasVlans, smallSockets);
     expect(opened).toBeInstanceOf(XdpSockets);
     (opened as XdpSockets).close();
     run("ethtool", `-K ${name} rxvlan on`);
@@ -242,6 +248,16 @@ describe.runIf(canUseXdp)("where AF_XDP is not to be had, the port", () => {
     expect(place.station(name).port).toBeInstanceOf(PacketPort);
     ip(`link delete ${name}.5`);
     expect(place.station(name).port).toBeInstanceOf(XdpPort);
+  });
+
+  test("goes after the driver on a bond, whose frames come by its cards", () => {
+    const [name] = place.pair();
+    const state = findInterface(name);
+    if (state === undefined) throw new Error(`${name} is missing`);
+    const opened = openXdpSockets({ ...state, kind: "bond" }, false, smallSockets);
+    expect(opened).toMatchObject({ nativeObstacle: "the driver takes no program (EOPNOTSUPP)" });
+    expect(programOn(name)).toBe("generic");
+    (opened as XdpSockets).close();
   });
 
   test("is a packet port without the privilege to load a program", async () => {

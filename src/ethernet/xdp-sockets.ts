@@ -119,7 +119,9 @@ export class XdpSockets {
 
   /** Tries again to have sent what waits. @returns how many frames still do */
   kick(): number {
-    return shim.xdpKick(this.#handle);
+    const frames = shim.xdpKick(this.#handle);
+    if (frames === 0) this.#waiting[0] = 0;
+    return frames;
   }
 
   /** What was dropped for want of chunks, and what the interface dropped instead of sending it. */
@@ -194,7 +196,9 @@ function openSteps(
   if (result < 0) return { obstacle: loadObstacle(result) };
 
   let nativeObstacle: string | undefined;
-  result = without.includes("native") ? -EOPNOTSUPP : shim.xdpAttach(handle, state.index, 1);
+  // A bond would run it in the drivers of its cards, whose frames do not belong to its sockets.
+  const hasDriver = state.kind !== "bond" && !without.includes("native");
+  result = hasDriver ? shim.xdpAttach(handle, state.index, 1) : -EOPNOTSUPP;
   if (result < 0 && result !== -EBUSY && result !== -EEXIST && result !== -EPERM) {
     nativeObstacle = `the driver takes no program (${errnoName(result)})`;
     result = shim.xdpAttach(handle, state.index, 0);
