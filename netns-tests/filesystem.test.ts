@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import { run } from "./harness/command.ts";
 import { keepFileSystem } from "./harness/jobs.ts";
-import { expectServerTap, type PortKind } from "./harness/network.ts";
+import { expectServerTap, expectServerXdp, type PortKind } from "./harness/network.ts";
 import { scenario } from "./harness/scenario.ts";
 import { sumOf } from "./harness/sum.ts";
 
@@ -12,6 +12,7 @@ for (const port of ["packet", "tap"] as const) {
     for (const mtuBytes of [1500, 9000]) fileSystemKeepsItsData(port, backend, mtuBytes);
   }
 }
+for (const mtuBytes of [1500, 9000]) fileSystemKeepsItsData("xdp", "file", mtuBytes);
 
 function fileSystemKeepsItsData(port: PortKind, backend: "file" | "device", mtuBytes: number) {
   scenario(`ext4 on a ${backend}, ${port} port, MTU ${mtuBytes}`, {}, async (lab) => {
@@ -19,6 +20,7 @@ function fileSystemKeepsItsData(port: PortKind, backend: "file" | "device", mtuB
     const segment = lab.segment({ mtuBytes, port });
     const server = await lab.server([segment], [{ shelf: 1, slot: 0, backend, path }]);
     if (port === "tap" && server.kind === "aoed") expectServerTap(segment);
+    if (port === "xdp" && server.kind === "aoed") expectServerXdp(segment);
     const client = await lab.client([segment]);
     await client.run("wait_for_disk e1.0");
     lab.note("discovered");

@@ -8,6 +8,7 @@ const DISK_BYTES = 96 * 2 ** 20;
 for (const { mtuBytes, port, backend } of [
   { mtuBytes: 1500, port: "packet", backend: "file" },
   { mtuBytes: 9000, port: "tap", backend: "device" },
+  { mtuBytes: 9000, port: "xdp", backend: "file" },
 ] as const) {
   scenario(`fio verifies random sizes, ${backend}, ${port}, MTU ${mtuBytes}`, {}, async (lab) => {
     const path = await lab.disk(backend, "disk.img", DISK_BYTES);

@@ -3,7 +3,13 @@ import type { Client } from "./harness/client.ts";
 import { delay } from "./harness/command.ts";
 import { fioVerifyUntilTold, tellEnough } from "./harness/jobs.ts";
 import type { Lab } from "./harness/lab.ts";
-import { replugServer, type Segment, unplugServer } from "./harness/network.ts";
+import {
+  expectServerXdp,
+  type PortKind,
+  replugServer,
+  type Segment,
+  unplugServer,
+} from "./harness/network.ts";
 import { scenario } from "./harness/scenario.ts";
 
 const DISK_BYTES = 64 * 2 ** 20;
@@ -12,26 +18,32 @@ const DOWN_MS = 1500;
 /** vblade ends when its interface is down. */
 const beyond = { vblade: "it does not outlive its interface" };
 
-scenario("the server's interface goes down and up", { beyond }, (lab) =>
-  verifyWhile(lab, async ({ server, serverInterface }) => {
-    server.ip("link", "set", serverInterface, "down");
-    await delay(DOWN_MS);
-    server.ip("link", "set", serverInterface, "up");
-  }),
-);
+for (const port of ["packet", "xdp"] as const) {
+  scenario(`the server's interface goes down and up, ${port} port`, { beyond }, (lab) =>
+    verifyWhile(lab, port, async ({ server, serverInterface }) => {
+      server.ip("link", "set", serverInterface, "down");
+      await delay(DOWN_MS);
+      server.ip("link", "set", serverInterface, "up");
+    }),
+  );
 
-scenario("the server's interface is taken away and comes back", { beyond }, (lab) =>
-  verifyWhile(lab, async (segment) => {
-    unplugServer(segment);
-    await delay(DOWN_MS);
-    replugServer(segment);
-  }),
-);
+  scenario(`the server's interface is taken away and comes back, ${port} port`, { beyond }, (lab) =>
+    verifyWhile(lab, port, async (segment) => {
+      unplugServer(segment);
+      await delay(DOWN_MS);
+      replugServer(segment);
+    }),
+  );
+}
 
 /** fio writes and verifies while something happens to the segment, twice. */
-async function verifyWhile(lab: Lab, disturb: (segment: Segment) => Promise<void>): Promise<void> {
+async function verifyWhile(
+  lab: Lab,
+  port: PortKind,
+  disturb: (segment: Segment) => Promise<void>,
+): Promise<void> {
   const path = lab.image("disk.img", DISK_BYTES);
-  const segment = lab.segment({ mtuBytes: 1500, port: "packet" });
+  const segment = lab.segment({ mtuBytes: 1500, port });
   const server = await lab.server([segment], [{ shelf: 1, slot: 0, backend: "file", path }]);
   const client = await lab.client([segment]);
   await client.run("wait_for_disk e1.0");
@@ -44,15 +56,22 @@ async function verifyWhile(lab: Lab, disturb: (segment: Segment) => Promise<void
     server.assertRunning();
     lab.note("the interface was away and is back");
   }
+  if (port === "xdp") expectServerXdp(segment);
   tellEnough(client);
   await verifying.finish();
 }
 
 const mute = { vblade: "it announces itself once, when it starts" };
 
-scenario("the MTU changes under a mounted disk", { beyond: mute }, async (lab) => {
+for (const port of ["packet", "xdp"] as const) {
+  scenario(`the MTU changes under a mounted disk, ${port} port`, { beyond: mute }, (lab) =>
+    changeMtu(lab, port),
+  );
+}
+
+async function changeMtu(lab: Lab, port: PortKind): Promise<void> {
   const path = lab.image("disk.img", DISK_BYTES);
-  const segment = lab.segment({ mtuBytes: 9000, port: "packet" });
+  const segment = lab.segment({ mtuBytes: 9000, port });
   await lab.server([segment], [{ shelf: 1, slot: 0, backend: "file", path }]);
   const client = await lab.client([segment]);
   await client.run(`
@@ -84,7 +103,7 @@ scenario("the MTU changes under a mounted disk", { beyond: mute }, async (lab) =
     umount disk
     fsck.ext4 -fn /dev/etherd/e1.0 >fsck.log 2>&1 || { cat fsck.log; exit 1; }`);
   expect(read.split("\n")).toEqual(sums);
-});
+}
 
 async function waitForPayload(client: Client, payloadBytes: number): Promise<void> {
   await client.run(`

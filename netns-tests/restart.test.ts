@@ -3,6 +3,7 @@ import type { Client } from "./harness/client.ts";
 import { delay, until } from "./harness/command.ts";
 import { fioVerifyUntilTold, tellEnough, writeRecords } from "./harness/jobs.ts";
 import type { Lab } from "./harness/lab.ts";
+import type { PortKind } from "./harness/network.ts";
 import { completedRecords, missingRecords } from "./harness/records.ts";
 import { scenario } from "./harness/scenario.ts";
 import type { Server } from "./harness/server.ts";
@@ -16,6 +17,7 @@ const DOWN_MS = 1000;
 for (const { mtuBytes, port, backend } of [
   { mtuBytes: 1500, port: "packet", backend: "file" },
   { mtuBytes: 9000, port: "tap", backend: "device" },
+  { mtuBytes: 9000, port: "xdp", backend: "file" },
 ] as const) {
   scenario(`kill -9 in the middle of writing, ${backend}, ${port}, MTU ${mtuBytes}`, {}, (lab) =>
     stopWhileWriting(lab, { mtuBytes, port, backend }, (server) => server.kill()),
@@ -34,7 +36,7 @@ scenario("SIGTERM in the middle of writing", {}, (lab) =>
  */
 async function stopWhileWriting(
   lab: Lab,
-  setting: { mtuBytes: number; port: "packet" | "tap"; backend: "file" | "device" },
+  setting: { mtuBytes: number; port: PortKind; backend: "file" | "device" },
   stop: (server: Server) => Promise<void>,
 ): Promise<void> {
   const path = await lab.disk(setting.backend, "disk.img", RECORDS * RECORD_BYTES);

@@ -73,5 +73,6 @@ NAPI_MODULE_INIT()
     shim_register_netlink(env, exports);
     shim_register_tap(env, exports);
     shim_register_hash(env, exports);
+    shim_register_xdp(env, exports);
     return exports;
 }

@@ -32,7 +32,7 @@ export class Namespace {
   }
 }
 
-export type PortKind = "packet" | "tap";
+export type PortKind = "packet" | "tap" | "xdp";
 /** How the client meets the segment: a TAP for a guest, a veth into the host's own namespace. */
 export type Attachment = "tap" | "veth";
 
@@ -70,8 +70,8 @@ export interface Segment {
 
 /**
  * ```
- * packet:  server namespace          client namespace
- *          server0 ═══ veth ═══ far0 ── bridge0 ── guest0 (TAP or veth) ── client
+ * packet,  server namespace          client namespace
+ * xdp:     server0 ═══ veth ═══ far0 ── bridge0 ── guest0 (TAP or veth) ── client
  * relay:   server0 ═══ veth ═══ far0 ── frame-relay ── guest0            ── client
  * tap:     the server makes its TAP ── bridge0 ── guest0                 ── client
  * ```
@@ -142,6 +142,12 @@ export function expectServerTap({ server, serverInterface, clientInterface }: Se
   if (members.length !== 2 || others.length !== 1) {
     throw new Error(`the server has no TAP on ${serverInterface}, only: ${members.join("\n")}`);
   }
+}
+
+/** That the server has not fallen back to a packet socket. */
+export function expectServerXdp({ server, serverInterface }: Segment): void {
+  const line = server.ip("-o", "-d", "link", "show", serverInterface);
+  if (!/ (prog\/)?xdp/.test(line)) throw new Error(`the server has no XDP program: ${line}`);
 }
 
 function addBridge(place: Namespace, name: string, mtuBytes: number, members: string[]): void {

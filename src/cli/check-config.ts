@@ -19,7 +19,6 @@ import { interfaceNames, listInterfaces } from "./interfaces.ts";
 import { octetsAsBase64 } from "./option-values.ts";
 import { formatTable } from "./table.ts";
 import { targetObstacle } from "./target-path.ts";
-import { XDP_IS_NOT_BUILT } from "./serve-options.ts";
 
 interface Findings {
   readonly configuration?: Configuration;
@@ -69,7 +68,6 @@ function obstacles({ server, targets }: Configuration, text: string): Configurat
   const problems: ConfigurationProblem[] = [];
   const problem = (place: KeyPath, message: string) =>
     problems.push({ ...positions.of(place), key: keyName(place), message });
-  if (server.port === "xdp") problem(["server", "port"], XDP_IS_NOT_BUILT);
   for (const [index, target] of targets.entries()) {
     const obstacle = targetObstacle(target, server.stateDirectory);
     if (obstacle !== undefined)

@@ -207,12 +207,9 @@ function checkServable({ server, targets }: Configuration): void {
     const present = interfaceNames();
     for (const name of server.interfaces) checkInterface(name, present);
   }
-  if (server.port === "xdp") throw new UsageError(XDP_IS_NOT_BUILT);
   for (const target of targets) {
     const obstacle = targetObstacle(target, server.stateDirectory);
     if (obstacle === undefined) continue;
     throw new UsageError(`${targetName(target)}: ${obstacle.key}: ${obstacle.message}`);
   }
 }
-
-export const XDP_IS_NOT_BUILT = 'port "xdp" is not in this version; use "auto" or "packet"';

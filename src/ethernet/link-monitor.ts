@@ -28,6 +28,8 @@ export interface InterfaceState {
   readonly slaveKind: string;
   /** The interface that it is a part of; 0 for none. */
   readonly masterIndex: number;
+  /** The interface that a VLAN's is made on, or the other end of a veth; 0 for none. */
+  readonly lowerIndex: number;
   /** False while it is a port that its bridge passes no frames to (spanning tree, no carrier). */
   readonly isForwarding: boolean;
   /**
@@ -75,6 +77,7 @@ function applyMessage(states: Map<number, InterfaceState>, message: LinkMessage)
     // A message without these is about an interface that is no part of another (any more).
     slaveKind: message.slaveKind ?? "",
     masterIndex: message.masterIndex ?? 0,
+    lowerIndex: message.lowerIndex ?? known?.lowerIndex ?? 0,
     isForwarding: message.isForwarding ?? true,
     incarnation: known?.incarnation ?? ++lastIncarnation,
   };

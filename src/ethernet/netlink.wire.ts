@@ -42,6 +42,7 @@ export const LinkAttribute = {
   address: 1,
   name: 3,
   mtu: 4,
+  link: 5,
   master: 10,
   /** What a bridge tells of its port. */
   protocolInfo: 12,
@@ -79,6 +80,7 @@ export interface LinkMessage {
   mac?: Uint8Array;
   mtuBytes?: number;
   masterIndex?: number;
+  lowerIndex?: number;
   kind?: string;
   slaveKind?: string;
   transmitDroppedFrames?: number;
@@ -130,6 +132,7 @@ function parseLink(message: Uint8Array, type: number): LinkMessage | undefined {
     if (attribute === LinkAttribute.name) link.name = text(value);
     else if (attribute === LinkAttribute.address && value.length === 6) link.mac = value.slice();
     else if (attribute === LinkAttribute.mtu) link.mtuBytes = word(value);
+    else if (attribute === LinkAttribute.link) link.lowerIndex = word(value);
     else if (attribute === LinkAttribute.master) link.masterIndex = word(value);
     else if (attribute === LinkAttribute.info) parseInfo(value, link);
     else if (attribute === LinkAttribute.protocolInfo) parseBridgePort(value, link);

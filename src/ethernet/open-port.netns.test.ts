@@ -6,7 +6,10 @@ import { openPort, type PortKind, tapName } from "./open-port.ts";
 import { PacketPort } from "./packet-port.ts";
 import { TapPort } from "./tap-port.ts";
 import { waitUntil } from "./wire.testing.ts";
+import { XdpPort } from "./xdp-port.ts";
+import { canOpenXdpPorts } from "./xdp-port.testing.ts";
 
+const canUseXdp = await canOpenXdpPorts();
 const arena = new FrameArena(64);
 const open = (name: string, kind: PortKind = "auto") => openPort({ name, kind, arena });
 
@@ -53,6 +56,15 @@ describe.runIf(isIsolated)("the port for an interface", () => {
     await port.close();
   });
 
+  test("goes through AF_XDP where that is asked for, or else through a raw socket", async () => {
+    const port = await open(nic, "xdp");
+    expect(port).toBeInstanceOf(canUseXdp ? XdpPort : PacketPort);
+    const second = await open(nic, "xdp");
+    expect(second).toBeInstanceOf(PacketPort);
+    await port.close();
+    await second.close();
+  });
+
   test("is refused with one line that says what to do", async () => {
     ip(`link set ${peer} master ${bridge}`);
     const refusals: [string, PortKind, RegExp][] = [
@@ -60,7 +72,7 @@ describe.runIf(isIsolated)("the port for an interface", () => {
       ["lo", "auto", /'lo' is the loopback interface/],
       [nic, "tap", /neither a bridge nor a port of one: .*scripts\/bridge.sh add/],
       [peer, "packet", new RegExp(`'${peer}' is a port of the bridge '${bridge}'`)],
-      [nic, "xdp", /"xdp" is not built yet/],
+      [peer, "xdp", new RegExp(`'${peer}' is a port of the bridge '${bridge}'`)],
     ];
     for (const [name, kind, reason] of refusals) {
       await expect(open(name, kind)).rejects.toThrow(reason);

@@ -9,6 +9,7 @@ import { formatMac } from "./mac-address.ts";
 import { packetFilter } from "./packet-filter.ts";
 import { openPacketPort } from "./packet-port.ts";
 import { openTapPort } from "./tap-port.ts";
+import { openXdpPort } from "./xdp-port.ts";
 
 /** ATA over Ethernet (AoEr11 §2). */
 export const AOE_ETHER_TYPE = 0x88a2;
@@ -20,7 +21,7 @@ export interface OpenPortOptions {
   name: string;
   kind: PortKind;
   arena: FrameArena;
-  log?: Pick<Log, "info">;
+  log?: Pick<Log, "info" | "warn">;
   /** Socket filter of a raw socket (struct sock_filter[]), by default that of `packetFilter()`. */
   filter?: Uint8Array;
 }
@@ -28,14 +29,12 @@ export interface OpenPortOptions {
 /**
  * Opens the port that fits the interface: a raw socket on a NIC, a TAP interface on a bridge (also
  * when the name is that of a NIC under the bridge, whose frames the bridge takes); the reasons are
- * in docs/adr/0002-tap-and-bridges.md.
+ * in docs/adr/0002-tap-and-bridges.md. AF_XDP sockets are opened only where they are asked for
+ * (docs/xdp.md), and where they cannot be had it is a raw socket after all.
  * @throws UsageError when the interface is missing or of no use, or without permission
  */
 export async function openPort(options: OpenPortOptions): Promise<EthernetPort> {
   const { name, kind, arena, log, filter = packetFilter() } = options;
-  if (kind === "xdp") {
-    throw new UsageError(`port "xdp" is not built yet: use "auto" or "packet"`);
-  }
   const interfaces = listInterfaces();
   const state = interfaces.find((candidate) => candidate.name === name);
   const bridge = state === undefined ? undefined : bridgeOf(state, interfaces);
@@ -43,12 +42,9 @@ export async function openPort(options: OpenPortOptions): Promise<EthernetPort> 
   if (!usesTap) {
     if (state === undefined) throw missing(name, interfaces);
     refuseUnusable(state, bridge, interfaces);
-    const port = openPacketPort({
-      interfaceName: name,
-      etherType: AOE_ETHER_TYPE,
-      arena,
-      filter,
-    });
+    const raw = { interfaceName: name, etherType: AOE_ETHER_TYPE, arena, filter };
+    if (kind === "xdp") return openXdpPort({ ...raw, log });
+    const port = openPacketPort(raw);
     log?.info({ interface: name, mac: formatMac(port.link.mac) }, "serving through a raw socket");
     return port;
   }

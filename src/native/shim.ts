@@ -89,6 +89,41 @@ export interface Shim {
     count: number,
   ): number;
 
+  /** shim/xdp.c: AF_XDP sockets, opened in steps that answer 0 or a negative errno. */
+  xdpOpen(queues: number, chunksPerQueue: number, transmitChunks: number): XdpHandle;
+  xdpLoad(xdp: XdpHandle, queues: number, etherType: number, multiBuffer: number): number;
+  xdpAttach(xdp: XdpHandle, interfaceIndex: number, native: number): number;
+  xdpBind(xdp: XdpHandle, interfaceIndex: number, flags: number, sendBufferBytes: number): number;
+  xdpDescriptor(xdp: XdpHandle): number;
+  xdpIsZeroCopy(xdp: XdpHandle): number;
+  xdpStopReceiving(xdp: XdpHandle): void;
+  xdpDrops(xdp: XdpHandle, counts: Float64Array): void;
+  xdpClose(xdp: XdpHandle): void;
+  /** shim/xdp-program.c: what the driver of an interface says. */
+  xdpQueueCount(interfaceName: string): number;
+  xdpStripsVlanTags(interfaceName: string): number;
+  /** shim/xdp-frames.c */
+  xdpReceive(
+    xdp: XdpHandle,
+    arena: Uint8Array,
+    offsets: Float64Array,
+    lengths: Int32Array,
+    count: number,
+    capacityBytes: number,
+    mac: Uint8Array,
+    dropped: Float64Array,
+  ): number;
+  xdpSend(
+    xdp: XdpHandle,
+    arena: Uint8Array,
+    offsets: Float64Array,
+    lengths: Int32Array,
+    first: number,
+    count: number,
+    waiting: Int32Array,
+  ): number;
+  xdpKick(xdp: XdpHandle): number;
+
   /** shim/netlink.c: route netlink sockets. */
   netlinkOpen(groups: number): number;
   netlinkSend(descriptor: number, message: Uint8Array): number;
@@ -97,6 +132,9 @@ export interface Shim {
 
 /** What `diskOpen` returns; it means nothing outside the shim. */
 export type DiskHandle = { readonly disk: unique symbol };
+
+/** What `xdpOpen` returns; it means nothing outside the shim. */
+export type XdpHandle = { readonly xdp: unique symbol };
 
 /** What `pollOpen` returns; it means nothing outside the shim. */
 export type PollHandle = { readonly poll: unique symbol };
