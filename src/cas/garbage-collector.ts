@@ -23,6 +23,8 @@ export interface CollectionOptions {
   readonly onProgress?: (progress: CollectionProgress) => void;
   /** Segments with less than this share of live bytes are rewritten. */
   readonly liveThreshold?: number;
+  /** Ends the collection early, between two steps; `collect` then rejects with its reason. */
+  readonly signal?: AbortSignal;
 }
 
 export interface CollectionReport extends SweepReport {
@@ -76,11 +78,12 @@ export class GarbageCollector {
     // Appends from before that moment have taken effect after this.
     await store.barrier();
     const report = (phase: "mark" | "sweep"): void => {
+      options.signal?.throwIfAborted();
       const { blobs } = store.statistics;
       options.onProgress?.({ phase, marked: this.#marked, blobs });
     };
     await this.#markOverlays();
-    await this.#markRoots(roots);
+    await this.#markRoots(roots, () => report("mark"));
     for (const tree of trees) await this.#markTree(tree, () => report("mark"));
     // Reads that began before the marks may still want what is not marked.
     for (const volume of this.#cas.openVolumes) await volume.reader.drain();
@@ -127,11 +130,11 @@ export class GarbageCollector {
     return [...this.#cas.catalog.snapshots.values()].map(({ root_hash }) => root_hash);
   }
 
-  async #markRoots(roots: string[]): Promise<void> {
+  async #markRoots(roots: string[], report: () => void): Promise<void> {
     for (const rootHash of roots) {
       const root = await this.#cas.loadRoot(rootHash);
       this.#markBlock(hashFromHex(rootHash) as Uint8Array, 0);
-      await this.#markTree(root, () => {});
+      await this.#markTree(root, report);
     }
   }
 
