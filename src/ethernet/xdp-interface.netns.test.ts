@@ -17,6 +17,7 @@ import {
   counting,
   ETHER_TYPE,
   expectExchange,
+  hasEthtool,
   Lines,
   numbered,
   openPort,
@@ -232,7 +233,7 @@ describe.runIf(canUseXdp)("where AF_XDP is not to be had, the port", () => {
     await expectExchange(end, place.peerStation(peerName));
   });
 
-  test("is a packet port while VLANs' frames would look like untagged ones", async () => {
+  test.runIf(hasEthtool)("is a packet port where VLANs' frames would look untagged", () => {
     const [name] = place.pair();
     const state = findInterface(name);
     if (state === undefined) throw new Error(`${name} is missing`);

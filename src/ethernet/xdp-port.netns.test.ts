@@ -12,6 +12,7 @@ import {
   counting,
   ETHER_TYPE,
   expectExchange,
+  hasEthtool,
   numbered,
   numberOf,
   openPeer,
@@ -132,7 +133,7 @@ describe.runIf(canUseXdp)("the frames of an XDP port", () => {
     expect(arrived.map(numberOf)).toEqual(counting(sentFrames));
   });
 
-  test("come in by every queue, and by one that was added later", async () => {
+  test.runIf(hasEthtool)("come in by every queue, and by one that was added later", async () => {
     const [name, peerName] = [uniqueName("va"), uniqueName("vb")];
     place.interfaces.push(name);
     const queues = "numtxqueues 4 numrxqueues 4";

@@ -54,6 +54,22 @@ export async function canOpenXdpPorts(): Promise<boolean> {
   return port instanceof XdpPort;
 }
 
+/** Whether queues and offloads can be changed here. */
+export const hasEthtool = canRun("ethtool", "--version");
+
+if (isIsolated && !hasEthtool) {
+  console.warn("tests of receive queues and VLANs are left out: install ethtool");
+}
+
+function canRun(program: string, words: string): boolean {
+  try {
+    run(program, words);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
 /** A station with a packet port, for the other end of the wire. */
 export function openPeer(interfaceName: string): WireTester {
   const arena = new FrameArena(4096);
