@@ -1,7 +1,7 @@
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { run } from "./child-process.ts";
-import type { Medium } from "./workloads.ts";
+import type { Medium } from "./suites.ts";
 
 const MEMORY_DIRECTORY = "/dev/shm";
 const SECTORS_PER_MEBIBYTE = 2048;

@@ -11,7 +11,8 @@ import { insertFigures, renderFigures } from "./report.ts";
 import type { BenchResult, Machine, SuiteResult } from "./result.ts";
 import { aoed, nullTarget, peerFromTemplate, type ServerKind, vblade } from "./servers.ts";
 import { type RunSettings, runSuite } from "./suite-run.ts";
-import { type Suite, suitesFor, workloadName } from "./workloads.ts";
+import { type Suite, suitesFor } from "./suites.ts";
+import { workloadName } from "./workloads.ts";
 
 const benchDirectory = import.meta.dirname;
 const root = dirname(benchDirectory);

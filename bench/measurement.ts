@@ -2,7 +2,8 @@ import { setTimeout as delay } from "node:timers/promises";
 import { type Daemon, flags, outcomeOf } from "./child-process.ts";
 import { processesOfGroup, sampleProcessorTimes } from "./processor-time.ts";
 import { Segment } from "./network.ts";
-import { type Suite, type Workload, workloadName } from "./workloads.ts";
+import type { Suite } from "./suites.ts";
+import { type Workload, workloadName } from "./workloads.ts";
 
 /** One run of one workload against one server. */
 export interface Sample {
@@ -18,6 +19,8 @@ export interface Sample {
   readonly otherCpuUs: number;
   readonly generatorIdle: number;
   readonly retransmits: number;
+  /** Replies to requests that had been sent again: delayed, where the others were lost. */
+  readonly lateReplies: number;
   /** Operations of the slowest initiator in proportion to those of the fastest. */
   readonly fairness: number;
   readonly stolenShare: number;
@@ -43,6 +46,7 @@ interface GeneratorResult {
   readonly bytesPerSecond: number;
   readonly latencyUs: { readonly p50: number; readonly p99: number };
   readonly retransmits: number;
+  readonly unmatchedReplies: number;
   readonly unanswered: number;
   readonly failedOperations: number;
   readonly firstFailure: { readonly status: number; readonly error: number };
@@ -127,6 +131,7 @@ export class Bench {
       otherCpuUs: Math.max(0, otherUs) / operations,
       generatorIdle: result.generatorIdle,
       retransmits: result.retransmits,
+      lateReplies: result.unmatchedReplies,
       fairness: fairnessOf(result.initiatorOperations),
       stolenShare: (after.stolenUs - before.stolenUs) / elapsedUs,
     };

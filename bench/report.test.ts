@@ -25,6 +25,7 @@ function sample(round: number, operationsPerSecond: number, serverCpuUs: number)
     otherCpuUs: 0.5,
     generatorIdle: 0.4,
     retransmits: 2,
+    lateReplies: 0,
     fairness: 0.97,
     stolenShare: 0,
   };

@@ -1,5 +1,6 @@
 import type { Sample } from "./measurement.ts";
-import type { Suite, Workload } from "./workloads.ts";
+import type { Suite } from "./suites.ts";
+import type { Workload } from "./workloads.ts";
 
 /** Everything that one run of the benchmark found out; the content of bench/results/*.json. */
 export interface BenchResult {

@@ -1,6 +1,6 @@
 import { expect, test } from "vitest";
 import { type Assignment, aoedConfiguration, peerFromTemplate, vblade } from "./servers.ts";
-import { suitesFor } from "./workloads.ts";
+import { suitesFor } from "./suites.ts";
 
 const assignment: Assignment = {
   interfaceName: "veth7",

@@ -1,7 +1,7 @@
 import { basename, join } from "node:path";
 import { mkdirSync, writeFileSync } from "node:fs";
 import { flags } from "./child-process.ts";
-import type { Medium, Mode, Suite } from "./workloads.ts";
+import type { Medium, Mode, Suite } from "./suites.ts";
 
 /** Where a server finds what it serves, and how it shall serve it. */
 export interface Assignment {
@@ -26,7 +26,7 @@ export interface ServerKind {
 
 /**
  * aoed with a configuration file, as people run it. A CAS volume is one more kind of `backend` here
- * and a suite of its own in workloads.ts; for its cold cache the server has to be started anew,
+ * and a suite of its own in suites.ts; for its cold cache the server has to be started anew,
  * because it keeps blocks in its own memory.
  */
 export function aoed(root: string): ServerKind {
@@ -55,8 +55,8 @@ export function aoedConfiguration(assignment: Assignment): string {
     `slot = ${slot}`,
     `backend = "${medium === "loop" ? "device" : "file"}"`,
     `path = ${JSON.stringify(path)}`,
-    `direct = ${mode === "direct"}`,
-    `durability = "${mode === "durable" ? "durable" : "writeback"}"`,
+    `direct = ${mode.startsWith("direct")}`,
+    `durability = "${mode.endsWith("durable") ? "durable" : "writeback"}"`,
     "",
   ].join("\n");
 }
@@ -65,6 +65,7 @@ const VBLADE_FLAG: Record<Mode, readonly string[]> = {
   buffered: [],
   direct: ["-d"],
   durable: ["-s"],
+  "direct-durable": ["-d", "-s"],
 };
 
 /** vblade with as many buffers as the widest window needs; its default is 16. */
@@ -95,7 +96,8 @@ export function nullTarget(program: string): ServerKind {
 
 /**
  * A server of the user's own, from a command line with {interface}, {path}, {shelf} and {slot}. With
- * {mode} in it (buffered, direct or durable) it takes part in every suite, else in the buffered ones.
+ * {mode} in it (buffered, direct, durable or direct-durable) it takes part in every suite, else in
+ * the buffered ones.
  */
 export function peerFromTemplate(template: string): ServerKind {
   return {

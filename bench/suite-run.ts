@@ -5,7 +5,8 @@ import { Bench, type LoadTool, type Sample, type Timing } from "./measurement.ts
 import { Segment } from "./network.ts";
 import type { Failure, Row, SuiteResult } from "./result.ts";
 import type { ServerKind } from "./servers.ts";
-import { type Suite, type Workload, workloadName } from "./workloads.ts";
+import type { Suite } from "./suites.ts";
+import { type Workload, workloadName } from "./workloads.ts";
 
 export interface RunSettings {
   readonly rounds: number;
@@ -104,7 +105,8 @@ async function enter(
   const { images, tool, serverProcessor } = settings;
   const name = kind.name.replaceAll(/[^a-z0-9]+/gi, "-");
   const path = await images.path(name, suite.medium);
-  if (suite.medium !== "memory" && suite.mode !== "direct" && !suite.cold) await images.warm(path);
+  if (suite.medium !== "memory" && !suite.mode.startsWith("direct") && !suite.cold)
+    await images.warm(path);
   const segment = stack.use(await Segment.create(name, workload.mtuBytes));
   const command = kind.command({
     interfaceName: Segment.serverInterface,

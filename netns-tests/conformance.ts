@@ -1,19 +1,16 @@
-import { writeFileSync } from "node:fs";
-import {
-  caseName,
-  conformanceCases,
-  type Outcome,
-  runCase,
-} from "../src/conformance/cases.testing.ts";
+import { readFileSync, writeFileSync } from "node:fs";
+import { fileURLToPath } from "node:url";
+import { caseName, conformanceCases, runCase } from "../src/conformance/cases.testing.ts";
+import type { Outcome } from "../src/conformance/cases.testing.ts";
 import { AoedProcess, VbladeProcess } from "../src/conformance/external-server.testing.ts";
 import { InProcessServer } from "../src/conformance/in-process.testing.ts";
 import type { ServerUnderTest } from "../src/conformance/rig.testing.ts";
+import { withTable } from "./conformance-table.ts";
+import type { ServerResults } from "./conformance-table.ts";
 
 /**
- * Asks every wire case of several servers in one run, in a network namespace that
- * scripts/conformance.sh makes, and prints what came out.
- *
- *   conformance.ts [--server NAME]… [--case NUMBER]… [--json FILE]
+ * Asks every wire case of several servers in one run and prints what came out; run by
+ * scripts/conformance.sh in a network namespace of its own. Exits with 1 when a case of ours fails.
  */
 const SERVERS: Record<string, () => ServerUnderTest> = {
   aoed: () => new AoedProcess(),
@@ -21,52 +18,62 @@ const SERVERS: Record<string, () => ServerUnderTest> = {
   vblade: () => new VbladeProcess(),
 };
 
+const DOCUMENT = fileURLToPath(new URL("../docs/conformance.md", import.meta.url));
+
 function valuesOf(option: string): string[] {
   return process.argv.flatMap((word, index) =>
     word === option ? [process.argv[index + 1] ?? ""] : [],
   );
 }
 
-export interface ServerResults {
-  readonly name: string;
-  /** By the number of the case. */
-  readonly outcomes: Record<number, Outcome>;
+function print(name: string, outcome: Outcome, title: string): void {
+  console.log(`${name}: ${outcome.verdict}: ${title}`);
+  if (outcome.verdict === "passed") return;
+  console.log(`    ${outcome.reason.trim().split("\n").join("\n    ")}`);
 }
 
-const chosenServers = valuesOf("--server");
-const chosenCases = valuesOf("--case").map(Number);
-
-async function runAgainst(name: string, makeServer: () => ServerUnderTest): Promise<ServerResults> {
+async function runAgainst(
+  name: string,
+  makeServer: () => ServerUnderTest,
+  chosenCases: readonly number[],
+): Promise<ServerResults> {
   const outcomes: Record<number, Outcome> = {};
   for (const one of conformanceCases) {
     if (chosenCases.length > 0 && !chosenCases.includes(one.number)) continue;
     const outcome = await runCase(one, makeServer());
     outcomes[one.number] = outcome;
-    console.log(`${name}: ${outcome.verdict}: ${caseName(one)}`);
-    if (outcome.verdict === "failed")
-      console.log(`    ${outcome.reason.split("\n").join("\n    ")}`);
-    if (outcome.verdict === "not applicable") console.log(`    ${outcome.reason}`);
+    print(name, outcome, caseName(one));
   }
   return { name, outcomes };
 }
 
-const results: ServerResults[] = [];
-for (const [name, makeServer] of Object.entries(SERVERS)) {
-  if (chosenServers.length > 0 && !chosenServers.includes(name)) continue;
-  results.push(await runAgainst(name, makeServer));
-}
-for (const { name, outcomes } of results) {
-  const verdicts = Object.values(outcomes).map((outcome) => outcome.verdict);
-  const count = (verdict: Outcome["verdict"]): number =>
-    verdicts.filter((one) => one === verdict).length;
-  console.log(
-    `${name}: ${count("passed")} passed, ${count("failed")} failed, ${count("not applicable")} not applicable`,
-  );
-}
-for (const path of valuesOf("--json")) {
-  writeFileSync(path, `${JSON.stringify({ servers: results }, omitErrors, 1)}\n`);
+function count(results: ServerResults, verdict: Outcome["verdict"]): number {
+  return Object.values(results.outcomes).filter((one) => one.verdict === verdict).length;
 }
 
-function omitErrors(key: string, value: unknown): unknown {
+const chosenServers = valuesOf("--server");
+const chosenCases = valuesOf("--case").map(Number);
+const everyResult: ServerResults[] = [];
+for (const [name, makeServer] of Object.entries(SERVERS)) {
+  if (chosenServers.length > 0 && !chosenServers.includes(name)) continue;
+  everyResult.push(await runAgainst(name, makeServer, chosenCases));
+}
+
+for (const results of everyResult) {
+  const [passed, failed] = [count(results, "passed"), count(results, "failed")];
+  const left = count(results, "not applicable");
+  console.log(`${results.name}: ${passed} passed, ${failed} failed, ${left} not applicable`);
+}
+for (const path of valuesOf("--json")) {
+  writeFileSync(path, `${JSON.stringify({ servers: everyResult }, withoutErrors, 1)}\n`);
+}
+if (chosenServers.length === 0 && chosenCases.length === 0) {
+  writeFileSync(DOCUMENT, withTable(readFileSync(DOCUMENT, "utf8"), everyResult));
+  console.log(`the table of ${DOCUMENT} is new`);
+}
+const ours = everyResult.filter(({ name }) => name !== "vblade");
+if (ours.some((results) => count(results, "failed") > 0)) process.exitCode = 1;
+
+function withoutErrors(key: string, value: unknown): unknown {
   return key === "error" ? undefined : value;
 }

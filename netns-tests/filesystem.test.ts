@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import { run } from "./harness/command.ts";
 import { keepFileSystem } from "./harness/jobs.ts";
-import type { PortKind } from "./harness/network.ts";
+import { expectServerTap, type PortKind } from "./harness/network.ts";
 import { scenario } from "./harness/scenario.ts";
 import { sumOf } from "./harness/sum.ts";
 
@@ -18,6 +18,7 @@ function fileSystemKeepsItsData(port: PortKind, backend: "file" | "device", mtuB
     const path = await lab.disk(backend, "disk.img", DISK_BYTES);
     const segment = lab.segment({ mtuBytes, port });
     const server = await lab.server([segment], [{ shelf: 1, slot: 0, backend, path }]);
+    if (port === "tap" && server.kind === "aoed") expectServerTap(segment);
     const client = await lab.client([segment]);
     await client.run("wait_for_disk e1.0");
     lab.note("discovered");

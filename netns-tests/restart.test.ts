@@ -1,7 +1,7 @@
 import { expect } from "vitest";
 import type { Client } from "./harness/client.ts";
 import { delay, until } from "./harness/command.ts";
-import { fioVerify, writeRecords } from "./harness/jobs.ts";
+import { fioVerifyUntilTold, tellEnough, writeRecords } from "./harness/jobs.ts";
 import type { Lab } from "./harness/lab.ts";
 import { completedRecords, missingRecords } from "./harness/records.ts";
 import { scenario } from "./harness/scenario.ts";
@@ -113,7 +113,7 @@ scenario("fio verifies across restarts", {}, async (lab) => {
   await client.run("wait_for_disk e1.0");
   const seed = Date.now() % 1_000_000;
   lab.note(`discovered; fio with seed ${seed}`);
-  const verifying = client.start(fioVerify({ disk: "e1.0", sizeMiB: 64, seed, loops: 2 }));
+  const verifying = client.start(fioVerifyUntilTold({ disk: "e1.0", sizeMiB: 16, seed }));
   for (let round = 0; round < 3; round += 1) {
     await delay(1000);
     await server.kill();
@@ -121,6 +121,7 @@ scenario("fio verifies across restarts", {}, async (lab) => {
     await server.start();
     lab.note("killed and started");
   }
+  tellEnough(client);
   await verifying.finish();
 });
 

@@ -26,9 +26,10 @@ fi
 
 mkdir -p shim/build
 # Built beside its place and renamed: a running server keeps the file that it has mapped.
+# Never unloaded (nodelete): a thread may return into it while the worker that loaded it ends.
 # shellcheck disable=SC2086
 ${CC:-cc} -std=c17 -fPIC -shared -fvisibility=hidden $flags \
     -Wall -Wextra -Werror -Wshadow -Wpointer-arith -Wstrict-prototypes \
-    -DNAPI_VERSION=9 -I "$include" \
+    -DNAPI_VERSION=9 -I "$include" -Wl,-z,nodelete \
     -o "$output.$$" shim/*.c -lpthread
 mv "$output.$$" "$output"

@@ -24,7 +24,8 @@ struct disk_queue {
     int32_t completion_count;
 
     napi_env env;
-    napi_ref memory_references; /* keeps the three pieces of memory alive */
+    struct shim_mapping *table_mapping, *memory_mapping; /* held while threads may use them */
+    napi_ref completions_reference;
     napi_ref on_completion;
     napi_async_cleanup_hook_handle cleanup;
     uv_async_t wake;
@@ -158,6 +159,8 @@ static void close_queue(struct disk_queue *queue)
         return;
     queue->closed = true;
     stop_threads(queue);
+    shim_release_mapping(queue->table_mapping);
+    shim_release_mapping(queue->memory_mapping);
     uv_close((uv_handle_t *)&queue->wake, wake_closed);
 }
 
@@ -220,15 +223,6 @@ static void initialize_threads(struct disk_queue *queue, int thread_limit)
     queue->thread_limit = thread_limit > 0 ? thread_limit : 1;
 }
 
-static void keep_memory(napi_env env, struct disk_queue *queue, napi_value *pieces, uint32_t count)
-{
-    napi_value kept;
-    napi_create_array_with_length(env, count, &kept);
-    for (uint32_t index = 0; index < count; index++)
-        napi_set_element(env, kept, index, pieces[index]);
-    napi_create_reference(env, kept, 1, &queue->memory_references);
-}
-
 /*
  * diskOpen(table: ArrayBuffer, memory: ArrayBuffer, completions: Int32Array, threadLimit,
  * onCompletion: (count) => void): DiskHandle. The heads of `count` finished jobs are in
@@ -242,13 +236,22 @@ static napi_value disk_open(napi_env env, napi_callback_info info)
     uint8_t *slots = shim_bytes(env, arguments[0], &table_bytes);
     uint8_t *memory = shim_bytes(env, arguments[1], &memory_bytes);
     uint8_t *completions = shim_bytes(env, arguments[2], &completion_bytes);
-    if (slots == NULL || memory == NULL || completions == NULL || completion_bytes < 4)
-        return shim_misuse(env, "diskOpen: table, memory and completions must be memory");
-
+    if (completions == NULL || completion_bytes < sizeof(int32_t))
+        return shim_misuse(env, "diskOpen: completions must be an Int32Array");
+    struct shim_mapping *table_mapping = shim_hold_mapping(slots);
+    struct shim_mapping *memory_mapping = shim_hold_mapping(memory);
     struct disk_queue *queue = calloc(1, sizeof *queue);
-    if (queue == NULL)
-        return shim_misuse(env, "diskOpen: out of memory");
+    if (table_mapping == NULL || memory_mapping == NULL || queue == NULL) {
+        if (table_mapping != NULL)
+            shim_release_mapping(table_mapping);
+        if (memory_mapping != NULL)
+            shim_release_mapping(memory_mapping);
+        free(queue);
+        return shim_misuse(env, "diskOpen: table and memory must come from mapMemory");
+    }
     queue->env = env;
+    queue->table_mapping = table_mapping;
+    queue->memory_mapping = memory_mapping;
     queue->table = (struct disk_table){(struct disk_slot *)(void *)slots,
                                        (int32_t)(table_bytes / sizeof(struct disk_slot)), memory,
                                        memory_bytes};
@@ -261,6 +264,8 @@ static napi_value disk_open(napi_env env, napi_callback_info info)
     queue->holders = 1;
     if (start_thread(queue) != 0 || uv_async_init(loop, &queue->wake, deliver) != 0) {
         stop_threads(queue);
+        shim_release_mapping(table_mapping);
+        shim_release_mapping(memory_mapping);
         let_go(queue);
         return shim_misuse(env, "diskOpen: a thread or an event descriptor cannot be had");
     }
@@ -268,7 +273,7 @@ static napi_value disk_open(napi_env env, napi_callback_info info)
     queue->holders = 2;
     uv_unref((uv_handle_t *)&queue->wake);
     napi_add_async_cleanup_hook(env, environment_ends, queue, &queue->cleanup);
-    keep_memory(env, queue, arguments, 3);
+    napi_create_reference(env, arguments[2], 1, &queue->completions_reference);
     napi_create_reference(env, arguments[4], 1, &queue->on_completion);
 
     /* A write beyond RLIMIT_FSIZE is a fault of that write, not the end of the process. */
@@ -346,7 +351,7 @@ static napi_value disk_close(napi_env env, napi_callback_info info)
     struct disk_queue *queue = open_queue(env, arguments[0]);
     if (queue == NULL || queue->outstanding > 0)
         return shim_misuse(env, "diskClose: closed before, or jobs are outstanding");
-    napi_delete_reference(env, queue->memory_references);
+    napi_delete_reference(env, queue->completions_reference);
     napi_delete_reference(env, queue->on_completion);
     close_queue(queue);
     return NULL;

@@ -31,6 +31,14 @@ napi_value shim_number(napi_env env, int64_t value);
 /* The bytes behind an ArrayBuffer or a typed array; NULL and 0 when it is neither. */
 uint8_t *shim_bytes(napi_env env, napi_value value, size_t *length_bytes);
 
+/*
+ * Keeps memory of mapMemory mapped that threads use, whatever becomes of its ArrayBuffer; NULL when
+ * it is not such memory. May be called by any thread.
+ */
+struct shim_mapping;
+struct shim_mapping *shim_hold_mapping(const uint8_t *memory);
+void shim_release_mapping(struct shim_mapping *mapping);
+
 /* A programming error in the caller: throws, so that it is found in the first test. */
 napi_value shim_misuse(napi_env env, const char *message);
 

@@ -7,7 +7,7 @@ import { expect, test } from "vitest";
  * The architecture as a test: what each folder of src may import. The layers come first, top to
  * bottom; below them what every layer may use; last what puts the layers together.
  */
-const foundations = ["errors", "native", "arena", "metrics", "log", "system"];
+const foundations = ["errors", "mac-address", "native", "arena", "metrics", "log", "system"];
 const mayImport: Record<string, string[]> = {
   ethernet: ["aoe", "target", ...foundations],
   aoe: ["ata", "target", "storage", ...foundations],
@@ -18,13 +18,14 @@ const mayImport: Record<string, string[]> = {
   blob: [...foundations],
 
   errors: [],
+  "mac-address": [],
   native: ["errors"],
   arena: ["native"],
   metrics: [],
   log: [],
   system: ["errors"],
 
-  config: ["errors", "storage", "system"],
+  config: ["errors", "mac-address", "storage", "system"],
   initiator: ["ethernet", "aoe", "ata", "target", "storage", ...foundations],
   control: ["ethernet", "target", "aoe", "storage", ...foundations],
   server: [

@@ -7,7 +7,6 @@ export PATH
 
 mount -t proc proc /proc
 mount -t sysfs sys /sys
-mount -t debugfs debug /sys/kernel/debug
 mount -t devtmpfs dev /dev 2>/dev/null # mounted already where the kernel does so itself
 mount -t tmpfs run /run
 mkdir -p /run/exchange /run/disk /run/disk2 /dev/shm

@@ -16,12 +16,12 @@ export class Child {
   #process: ChildProcess;
   #ending: Ending | undefined;
 
-  /** @param folder - the test's folder, where the process is recorded to be ended with the test */
+  /** @param folder - the test's: where it runs, and is recorded to be ended with the test */
   constructor(folder: string, command: readonly string[], logFile: string) {
     const [program = "", ...args] = command;
     const log = openSync(logFile, "a");
     const stdio: StdioOptions = ["pipe", log, log];
-    this.#process = spawn(program, args, { detached: true, stdio });
+    this.#process = spawn(program, args, { cwd: folder, detached: true, stdio });
     closeSync(log);
     this.logFile = logFile;
     this.ended = new Promise((resolve) => {

@@ -7,6 +7,8 @@ import type { Attachment, Segment } from "./network.ts";
 export interface Client {
   /** A folder that host and client see, by the host's path; $EXCHANGE in scripts. */
   readonly exchange: string;
+  /** The client's own names of its interfaces, one for each segment. */
+  readonly interfaces: readonly string[];
   /** Starts a script (prelude.sh is sourced, `set -eu` holds); any number may run at once. */
   start(script: string): Step;
   /** Runs a script that must succeed. @returns what it printed, without the last newline */

@@ -19,13 +19,13 @@ const clientFolder = resolve(import.meta.dirname, "../client");
 export class Guest implements Client {
   readonly exchange: string;
   readonly #child: Child;
-  readonly #interfaces: string[];
+  readonly interfaces: readonly string[];
   #steps = 0;
 
   private constructor(exchange: string, child: Child, interfaces: string[]) {
     this.exchange = exchange;
     this.#child = child;
-    this.#interfaces = interfaces;
+    this.interfaces = interfaces;
   }
 
   static async boot({ folder, segments }: ClientOptions): Promise<Guest> {
@@ -79,7 +79,7 @@ export class Guest implements Client {
 
   async loadDriver(): Promise<void> {
     const module = "/usr/lib/uml/modules/$(uname -r)/kernel/drivers/block/aoe/aoe.ko";
-    await this.run(`insmod ${module} aoe_iflist=${this.#interfaces.join(",")}`);
+    await this.run(`insmod ${module} aoe_iflist=${this.interfaces.join(",")}`);
   }
 
   describe(): string {

@@ -12,7 +12,7 @@ import { recordHostResource } from "./host-resources.ts";
 export class HostClient implements Client {
   readonly exchange: string;
   readonly #folder: string;
-  readonly #interfaces: string[];
+  readonly interfaces: readonly string[];
   #steps = 0;
 
   constructor({ folder, segments }: ClientOptions) {
@@ -21,7 +21,7 @@ export class HostClient implements Client {
     const mountPoint = join(this.exchange, "disk");
     mkdirSync(mountPoint, { recursive: true });
     recordHostResource(folder, { kind: "mount", path: mountPoint });
-    this.#interfaces = segments.map((segment) => segment.hostInterface);
+    this.interfaces = segments.map((segment) => segment.hostInterface);
   }
 
   /** Why this host cannot be the client, or undefined when it can. */
@@ -49,7 +49,7 @@ export class HostClient implements Client {
 
   async loadDriver(): Promise<void> {
     recordHostResource(this.#folder, { kind: "module", name: "aoe" });
-    await this.run(`modprobe aoe aoe_iflist=${this.#interfaces.join(",")}`);
+    await this.run(`modprobe aoe aoe_iflist=${this.interfaces.join(",")}`);
   }
 
   describe(): string {

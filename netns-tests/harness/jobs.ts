@@ -1,3 +1,5 @@
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import type { Client } from "./client.ts";
 import { helperProgram } from "./run-folder.ts";
 
@@ -29,7 +31,7 @@ export interface FioOptions {
   sizeMiB: number;
   /** Chooses the offsets and sizes; printed, so that a failure can be repeated. */
   seed: number;
-  /** Writes to this share of the disk's blocks are made twice. */
+  /** How many times all is written before it is verified. */
   loops?: number;
 }
 
@@ -57,6 +59,15 @@ export function fioVerify({ disk, sizeMiB, seed, loops = 1 }: FioOptions): strin
     "--output-format=terse",
   ];
   return `fio ${options.join(" ")}`;
+}
+
+/** Repeats that until `tellEnough`: for what shall happen while it is at work, however fast. */
+export function fioVerifyUntilTold(options: FioOptions): string {
+  return `until [ -e "$EXCHANGE/enough" ]; do ${fioVerify(options)}; done`;
+}
+
+export function tellEnough(client: Client): void {
+  writeFileSync(join(client.exchange, "enough"), "");
 }
 
 /** Starts the writer of record-writer.c; see records.ts for what becomes of them. */

@@ -106,14 +106,42 @@ export function layOutSegment(
     addBridge(server, `bridge${index}`, mtuBytes, [guest]);
     return segment;
   }
-  const far = `far${index}`;
-  const near = segment.serverInterface;
-  client.ip("link", "add", far, "type", "veth", "peer", "name", near, "netns", server.name);
-  server.ip("link", "set", near, "mtu", String(mtuBytes), "up");
-  client.ip("link", "set", far, "mtu", String(mtuBytes), "up");
-  if (relay === undefined) addBridge(client, `bridge${index}`, mtuBytes, [far, guest]);
-  else segment.relay = startRelay(folder, client, far, guest, relay);
+  if (relay === undefined) addBridge(client, `bridge${index}`, mtuBytes, [guest]);
+  const far = plugServer(segment, relay === undefined ? `bridge${index}` : undefined);
+  if (relay !== undefined) segment.relay = startRelay(folder, client, far, guest, relay);
   return segment;
+}
+
+/** Makes the server's interface and the cable to the bridge. @returns the cable's other end */
+function plugServer(segment: Segment, bridge: string | undefined): string {
+  const { server, client, serverInterface, mtuBytes } = segment;
+  const far = serverInterface.replace("server", "far");
+  const cable = ["type", "veth", "peer", "name", serverInterface, "netns", server.name];
+  client.ip("link", "add", far, ...cable);
+  if (bridge !== undefined) client.ip("link", "set", far, "master", bridge);
+  client.ip("link", "set", far, "mtu", String(mtuBytes), "up");
+  // Last: what the server sends when its link comes up shall arrive.
+  server.ip("link", "set", serverInterface, "mtu", String(mtuBytes), "up");
+  return far;
+}
+
+/** Takes the server's interface away, as a card that is pulled out. For a packet port. */
+export function unplugServer({ server, serverInterface }: Segment): void {
+  server.ip("link", "del", serverInterface);
+}
+
+/** An interface of the same name comes back, with another index and another MAC. */
+export function replugServer(segment: Segment): void {
+  plugServer(segment, segment.clientInterface.replace("guest", "bridge"));
+}
+
+/** Throws unless the server has put a TAP of its own on the segment's bridge. */
+export function expectServerTap({ server, serverInterface, clientInterface }: Segment): void {
+  const members = server.ip("-o", "link", "show", "master", serverInterface).trim().split("\n");
+  const others = members.filter((line) => !line.includes(` ${clientInterface}: `));
+  if (members.length !== 2 || others.length !== 1) {
+    throw new Error(`the server has no TAP on ${serverInterface}, only: ${members.join("\n")}`);
+  }
 }
 
 function addBridge(place: Namespace, name: string, mtuBytes: number, members: string[]): void {

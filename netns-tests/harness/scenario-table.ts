@@ -13,6 +13,11 @@ export class ScenarioTable implements Reporter {
     );
     // A part of the tests was asked for: the rest is not worth a line.
     const shown = rows.filter((row) => row.state !== "skipped" || row.note !== "");
+    if (shown.length === 0) {
+      console.error("\nno scenario has a name that matches");
+      process.exitCode = 1;
+      return;
+    }
     const width = Math.max(8, ...shown.map((row) => row.name.length));
     console.log(`\n${"SCENARIO".padEnd(width)}  RESULT   SECONDS`);
     for (const { name, state, seconds, note } of shown) {

@@ -39,6 +39,7 @@ export function serverKind(): ServerKind {
 
 export interface ServerOptions {
   segments: readonly Segment[];
+  /** None: what aoed serves when nobody says what. */
   targets: readonly Target[];
 }
 
@@ -63,9 +64,13 @@ class Aoed implements Server {
     this.logFile = join(folder, "server.log");
     const [first] = segments;
     if (first === undefined) throw new Error("a server needs a segment");
-    const file = join(folder, "aoed.toml");
-    writeFileSync(file, configuration(folder, segments, targets));
-    this.#command = first.server.command(program, "serve", "--config", file);
+    const options = ["--interface", first.serverInterface];
+    if (targets.length > 0) {
+      const file = join(folder, "aoed.toml");
+      writeFileSync(file, configuration(folder, segments, targets));
+      options.splice(0, 2, "--config", file);
+    }
+    this.#command = first.server.command(program, "serve", ...options);
   }
 
   async start(): Promise<void> {

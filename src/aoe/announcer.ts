@@ -13,6 +13,12 @@ import {
 } from "./header.wire.ts";
 import type { ReplyPort } from "./reply-port.ts";
 
+/**
+ * When an announcement is repeated. A switch or bridge that has just seen the link come up drops
+ * the first frames, and an initiator that missed an announcement asks by itself only every minute.
+ */
+const REPEAT_AFTER_MS = [1000, 5000];
+
 /** Another server on the segment says that it has one of our addresses. */
 export interface ForeignServer {
   readonly target: Target;
@@ -33,6 +39,7 @@ export class Announcer {
   /** Announcements of others heard for addresses of ours. */
   foreignAnnouncements = 0;
   ports: readonly ReplyPort[] = [];
+  readonly #repetitions = new Set<NodeJS.Timeout>();
 
   constructor(
     arena: FrameArena,
@@ -50,15 +57,32 @@ export class Announcer {
     for (const port of this.ports) this.announcePort(port);
   }
 
-  /** After the link came up, or its MTU or MAC changed. */
+  /** After the link came up, or its MTU or MAC changed; and again a little later. */
   announcePort(port: ReplyPort): void {
-    for (const target of this.#targets.all())
-      sendBeacons(this.#arena, port, target, this.#identity);
+    this.#announceTargets(port);
+    for (const delayMs of REPEAT_AFTER_MS) {
+      const timer = setTimeout(() => {
+        this.#repetitions.delete(timer);
+        this.#announceTargets(port);
+      }, delayMs);
+      this.#repetitions.add(timer);
+    }
+  }
+
+  /** Announces nothing more. */
+  stop(): void {
+    for (const timer of this.#repetitions) clearTimeout(timer);
+    this.#repetitions.clear();
   }
 
   /** After a target was added, resized or rolled back. */
   announceTarget(target: Target): void {
     for (const port of this.ports) sendBeacons(this.#arena, port, target, this.#identity);
+  }
+
+  #announceTargets(port: ReplyPort): void {
+    for (const target of this.#targets.all())
+      sendBeacons(this.#arena, port, target, this.#identity);
   }
 
   /** Looks at a response that reached `port`. */

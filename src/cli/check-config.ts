@@ -12,7 +12,8 @@ import {
   readText,
 } from "../config/load.ts";
 import { type KeyPath, locateKeys } from "../config/key-locator.ts";
-import { formatMacAddress, formatSize } from "../config/units.ts";
+import { formatSize } from "../config/units.ts";
+import { formatMac } from "../mac-address.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { interfaceNames, listInterfaces } from "./interfaces.ts";
 import { octetsAsBase64 } from "./option-values.ts";
@@ -99,7 +100,7 @@ function targetRow(target: TargetConfiguration): string[] {
     target.backend,
     sizeOf(target),
     target.readOnly ? "refused" : target.durability,
-    target.allow.length === 0 ? "everyone" : target.allow.map(formatMacAddress).join(" "),
+    target.allow.length === 0 ? "everyone" : target.allow.map(formatMac).join(" "),
     target.path === "" ? "-" : target.path,
   ];
 }

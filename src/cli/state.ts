@@ -4,7 +4,7 @@ import { targetName } from "../config/configuration.ts";
 import { controlSocketIn, likelyControlSockets } from "../config/state-directory.ts";
 import type { ClearRequest, ServerStatus, TargetStateStatus } from "../control/control-api.ts";
 import { UsageError } from "../errors.ts";
-import { formatMac } from "../target/mac.ts";
+import { formatMac } from "../mac-address.ts";
 import {
   EMPTY_STATE,
   loadState,

@@ -9,7 +9,8 @@ import {
 } from "./configuration.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { nearest } from "./nearest.ts";
-import { parseDuration, parseMacAddress, parseSize } from "./units.ts";
+import { parseMac } from "../mac-address.ts";
+import { parseDuration, parseSize } from "./units.ts";
 
 /**
  * The keys of the configuration file, one by one. A message says what is wrong, then what would be
@@ -137,7 +138,7 @@ const interfaceName = readWith(
 );
 
 const macAddress = readWith(
-  (input) => (typeof input === "string" ? parseMacAddress(input) : undefined),
+  (input) => (typeof input === "string" ? parseMac(input) : undefined),
   "is not a MAC address",
   'use a string such as "52:54:00:12:34:56"',
 );

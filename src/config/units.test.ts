@@ -1,13 +1,6 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import {
-  formatDuration,
-  formatMacAddress,
-  formatSize,
-  parseDuration,
-  parseMacAddress,
-  parseSize,
-} from "./units.ts";
+import { formatDuration, formatSize, parseDuration, parseSize } from "./units.ts";
 
 describe("sizes", () => {
   test.each([
@@ -71,34 +64,11 @@ describe("durations", () => {
   });
 });
 
-describe("MAC addresses", () => {
-  test("both separators, either case", () => {
-    expect(parseMacAddress("52:54:00:ab:CD:ef")).toBe(0x525400abcdef);
-    expect(parseMacAddress("52-54-00-ab-CD-ef")).toBe(0x525400abcdef);
-  });
-
-  test.each(["", "52:54:00:ab:cd", "52:54-00:ab:cd:ef", "525400abcdef", "52:54:00:ab:cd:eg"])(
-    "%j is not one",
-    (text) => {
-      expect(parseMacAddress(text)).toBeUndefined();
-    },
-  );
-
-  test("every 48-bit number survives being written and read", () => {
-    fc.assert(
-      fc.property(fc.nat(0xffffffffffff), (address) => {
-        expect(parseMacAddress(formatMacAddress(address))).toBe(address);
-      }),
-    );
-  });
-});
-
 test("random text never throws", () => {
   fc.assert(
     fc.property(fc.string(), (text) => {
       parseSize(text);
       parseDuration(text);
-      parseMacAddress(text);
     }),
   );
 });

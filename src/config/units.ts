@@ -1,5 +1,5 @@
 /**
- * Sizes, durations and MAC addresses as people write them. Each parser returns undefined for text
+ * Sizes and durations as people write them. Each parser returns undefined for text
  * that is not one; the caller knows the place and says so.
  */
 
@@ -74,18 +74,4 @@ export function formatDuration(durationMs: number): string {
     }
   }
   return `${Math.round(durationMs * 1000)}us`;
-}
-
-/** "aa:bb:cc:dd:ee:ff" (or with "-"): a 48-bit number. */
-export function parseMacAddress(text: string): number | undefined {
-  const match = /^[0-9a-f]{2}(?:([:-])[0-9a-f]{2}(?:\1[0-9a-f]{2}){4})$/i.exec(text.trim());
-  return match === null ? undefined : Number.parseInt(text.replace(/[^0-9a-f]/gi, ""), 16);
-}
-
-/** 48-bit number → "aa:bb:cc:dd:ee:ff". */
-export function formatMacAddress(address: number): string {
-  return address
-    .toString(16)
-    .padStart(12, "0")
-    .replace(/..(?=.)/g, "$&:");
 }

@@ -1,8 +1,10 @@
 import { setImmediate as nextTurn, setTimeout as delay } from "node:timers/promises";
 import { FrameArena } from "../arena/frame-arena.ts";
+import { parseConfiguration } from "../config/load.ts";
 import type { ServerStatus } from "../control/control-api.ts";
+import { UsageError } from "../errors.ts";
 import type { RunningServer } from "../server/server.ts";
-import { parseMac } from "../target/mac.ts";
+import { parseMac } from "../mac-address.ts";
 import { macOctets, macText } from "./frames.testing.ts";
 import type { Mac } from "./frames.testing.ts";
 import { HarnessPort } from "./harness-port.testing.ts";
@@ -112,6 +114,17 @@ export class InProcessServer implements ServerUnderTest {
     resize: async (target, sectors) => {
       this.disks.get(nameOf(target))?.resize(sectors);
       return Promise.resolve();
+    },
+    refusesAddress: async (shelf, slot) => {
+      const target = `[[target]]\nshelf = ${shelf}\nslot = ${slot}\nbackend = "memory"\n`;
+      const text = `[server]\ninterface = "lo"\n${target}size = "1MiB"\n`;
+      try {
+        parseConfiguration(text, "aoed.toml");
+        return Promise.resolve(false);
+      } catch (error) {
+        if (error instanceof UsageError) return true;
+        throw error;
+      }
     },
     foreignBeacons: async () => Promise.resolve(this.status().foreignAnnouncements),
   };

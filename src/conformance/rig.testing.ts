@@ -79,6 +79,11 @@ export interface Controls {
   corruptSector(lba: number): Promise<void>;
   /** How many foreign announcements of our own addresses were noticed. */
   foreignBeacons(): Promise<number>;
+  /** The server does nothing until `resume` (SIGSTOP). */
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Frames that came and were neither answered nor looked at. */
+  lostFrames(): Promise<number>;
   /** Whether a configuration with this address is refused. */
   refusesAddress(shelf: number, slot: number): Promise<boolean>;
 }
@@ -110,6 +115,7 @@ const CAROL: Mac = "02:a0:e0:00:00:0c";
 export class Rig {
   readonly server: ServerUnderTest;
   readonly notApplied: string[] = [];
+  #isRunning = false;
 
   constructor(server: ServerUnderTest) {
     this.server = server;
@@ -119,7 +125,10 @@ export class Rig {
     return this.server.houseRules;
   }
 
+  /** Starts the server anew; one that runs is ended first. */
   async start(options: StartOptions = {}): Promise<Network> {
+    await this.stop();
+    this.#isRunning = true;
     const targets = options.targets ?? [DEFAULT_TARGET];
     const wires = await this.server.start({ ...options, targets });
     const segments = wires.map((wire) => new Segment(wire, targets));
@@ -134,7 +143,8 @@ export class Rig {
   }
 
   async stop(): Promise<void> {
-    await this.server.stop();
+    if (this.#isRunning) await this.server.stop();
+    this.#isRunning = false;
   }
 
   /** A control that the whole case depends on. */

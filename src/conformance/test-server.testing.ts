@@ -1,4 +1,5 @@
 import { mkdtemp, rm } from "node:fs/promises";
+import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { FrameArena } from "../arena/frame-arena.ts";
@@ -19,7 +20,9 @@ export interface TestTarget {
 
 export interface TestServerOptions {
   readonly arena: FrameArena;
-  readonly ports: readonly EthernetPort[];
+  /** Ports of the test, or `interfaces` of the machine. */
+  readonly ports?: readonly EthernetPort[];
+  readonly interfaces?: readonly string[];
   readonly targets: readonly TestTarget[];
   readonly stateDirectory: string;
   readonly bufferCount?: number;
@@ -30,14 +33,15 @@ const log = createLog({ level: "fatal" });
 
 /**
  * The whole server, as the command line starts it, over ports and disks of the test. Time stands
- * still for it: a busy machine must not make it drop frames that a test is waiting for.
+ * still for it until it is stopped: a busy machine must not make it drop frames that a test is
+ * waiting for.
  */
 export async function startTestServer(options: TestServerOptions): Promise<RunningServer> {
-  const { arena, ports, targets, stateDirectory, bufferCount = 16 } = options;
+  const { arena, ports = [], targets, stateDirectory, bufferCount = 16 } = options;
   const configuration: Configuration = {
     server: {
-      interfaces: ports.map((port) => port.name),
-      port: "auto",
+      interfaces: [...(options.interfaces ?? ports.map((port) => port.name))],
+      port: "packet",
       bufferCount,
       stateDirectory,
       controlSocket: undefined,
@@ -55,21 +59,30 @@ export async function startTestServer(options: TestServerOptions): Promise<Runni
       allow: [...allow],
     })),
   };
-  return startServer(configuration, log, {
+  let isStopping = false;
+  const server = await startServer(configuration, log, {
     arena,
     ports,
-    clock: () => 0,
+    clock: () => (isStopping ? performance.now() : 0),
     openStorage: async ({ shelf, slot }) => {
       const target = targets.find((one) => one.shelf === shelf && one.slot === slot);
       if (target === undefined) throw new Error(`no disk for e${shelf}.${slot}`);
       return Promise.resolve(target.storage);
     },
   });
+  return {
+    api: server.api,
+    stop: async () => {
+      isStopping = true;
+      await server.stop();
+    },
+  };
 }
 
-/** A folder of its own for a server's state. */
+/** A folder of its own for a server's state; in memory where the machine has such a place. */
 export async function makeStateDirectory(): Promise<string> {
-  return mkdtemp(join(tmpdir(), "aoed-state-"));
+  const parent = existsSync("/dev/shm") ? "/dev/shm" : tmpdir();
+  return mkdtemp(join(parent, "aoed-state-"));
 }
 
 export async function removeStateDirectory(path: string): Promise<void> {

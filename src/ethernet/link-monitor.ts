@@ -28,6 +28,8 @@ export interface InterfaceState {
   readonly slaveKind: string;
   /** The interface that it is a part of; 0 for none. */
   readonly masterIndex: number;
+  /** False while it is a port that its bridge passes no frames to (spanning tree, no carrier). */
+  readonly isForwarding: boolean;
   /**
    * Differs between an interface and a later one with the same index and name; to be compared only
    * between states of one watch.
@@ -58,6 +60,7 @@ let lastIncarnation = 0;
 /** @returns whether anything that InterfaceState shows has changed */
 function applyMessage(states: Map<number, InterfaceState>, message: LinkMessage): boolean {
   const known = states.get(message.index);
+  if (message.isFromBridge) return applyBridgeMessage(states, message, known);
   if (message.type === MessageType.deleteLink) return states.delete(message.index);
   const switchedOn = (message.flags & InterfaceFlag.up) !== 0;
   const state: InterfaceState = {
@@ -72,10 +75,25 @@ function applyMessage(states: Map<number, InterfaceState>, message: LinkMessage)
     // A message without these is about an interface that is no part of another (any more).
     slaveKind: message.slaveKind ?? "",
     masterIndex: message.masterIndex ?? 0,
+    isForwarding: message.isForwarding ?? true,
     incarnation: known?.incarnation ?? ++lastIncarnation,
   };
   if (known !== undefined && sameState(known, state)) return false;
   states.set(message.index, state);
+  return true;
+}
+
+function applyBridgeMessage(
+  states: Map<number, InterfaceState>,
+  message: LinkMessage,
+  known: InterfaceState | undefined,
+): boolean {
+  // That an interface has left its bridge is told by the interface as well.
+  const { type, isForwarding } = message;
+  if (known === undefined || isForwarding === undefined || type !== MessageType.newLink)
+    return false;
+  if (known.isForwarding === isForwarding) return false;
+  states.set(known.index, { ...known, isForwarding });
   return true;
 }
 
@@ -88,6 +106,7 @@ function sameState(one: InterfaceState, other: InterfaceState): boolean {
     one.kind === other.kind &&
     one.slaveKind === other.slaveKind &&
     one.masterIndex === other.masterIndex &&
+    one.isForwarding === other.isForwarding &&
     one.mac.length === other.mac.length &&
     one.mac.every((octet, index) => octet === other.mac[index])
   );

@@ -15,6 +15,7 @@ ethernetPortCompliance({
       port,
       arena,
       peer: new WireTester(peer, peerArena),
+      isConnected: () => true,
       setMtu: (mtu) => port.setLink({ mtuBytes: mtu }),
       setUp: (up) => port.setLink({ up }),
       setMac: (mac) => port.setLink({ mac }),

@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import { accessSync, constants } from "node:fs";
-import { networkInterfaces } from "node:os";
+import { availableParallelism, networkInterfaces } from "node:os";
+import { callLibc, LibcType } from "../system/libc.ts";
 
 /**
  * Tests on real interfaces are files named *.netns.test.ts. scripts/test.sh runs them in a network
@@ -45,13 +46,37 @@ export function ip(words: string): string {
   return run("ip", words);
 }
 
+/** For other programs: the sanitizers that this process may run under are not meant for them. */
+export const plainEnvironment: NodeJS.ProcessEnv = { ...process.env, LD_PRELOAD: "" };
+
 /** Runs a program with words that need no quoting. @throws Error with what it wrote */
 export function run(program: string, words: string): string {
   return execFileSync(program, words.split(/\s+/).filter(Boolean), {
     encoding: "utf8",
+    env: plainEnvironment,
     stdio: ["ignore", "pipe", "pipe"],
   });
 }
+
+/**
+ * Keeps this thread on one processor. A frame passes through the queue of the processor that sent
+ * it, so a thread that moves in between can see its frames overtake each other: the kernel's doing,
+ * which tests of our own order must not depend on.
+ */
+function stayOnOneProcessor(): void {
+  const mask = Buffer.alloc(128);
+  const processor = process.pid % availableParallelism();
+  mask[processor >> 3] = 1 << (processor & 7);
+  // Where this fails (a container bound to other processors) the tests run all the same.
+  callLibc(
+    "sched_setaffinity",
+    [LibcType.int, 0],
+    [LibcType.long, mask.length],
+    [LibcType.buffer, mask],
+  );
+}
+
+if (isIsolated) stayOnOneProcessor();
 
 let lastNumber = 0;
 

@@ -48,6 +48,7 @@ function announcement(index: number): Uint8Array {
 
 const expected = {
   type: MessageType.newLink,
+  isFromBridge: false,
   flags: InterfaceFlag.up | InterfaceFlag.running,
   name: "eth0",
   mac: Uint8Array.of(2, 0, 0, 0, 0, 7),
@@ -79,10 +80,21 @@ test("reads the end of an answer, and an error", () => {
   expect(parseMessages(refused).finished).toBe(-19);
 });
 
-test("leaves out what is said of an interface as the port of a bridge", () => {
-  const message = announcement(3);
+test("tells apart what a bridge says of its port", () => {
+  const message = buildLinkRequest({
+    type: MessageType.newLink,
+    flags: 0,
+    index: 3,
+    attributes: [
+      { type: LinkAttribute.protocolInfo, value: Uint8Array.of(5, 0, 1, 0, 3, 0, 0, 0) },
+    ],
+  });
   message[16] = 7;
-  expect(parseMessages(message).links).toEqual([]);
+  expect(parseMessages(message).links).toEqual([
+    { type: MessageType.newLink, isFromBridge: true, index: 3, flags: 0, isForwarding: true },
+  ]);
+  message[40] = 1;
+  expect(parseMessages(message).links[0]?.isForwarding).toBe(false);
 });
 
 test("builds a request as the kernel reads it", () => {

@@ -43,12 +43,18 @@ export const LinkAttribute = {
   name: 3,
   mtu: 4,
   master: 10,
+  /** What a bridge tells of its port. */
+  protocolInfo: 12,
   transmitQueueLength: 13,
   info: 18,
   statistics: 23,
 } as const;
 
-const LinkInfoAttribute = { kind: 1, slaveKind: 4 } as const;
+const LinkInfoAttribute = { kind: 1, slaveKind: 4, slaveData: 5 } as const;
+
+/** IFLA_BRPORT_STATE, and its value for a port that passes frames (linux/if_bridge.h). */
+const BRIDGE_PORT_STATE = 1;
+const STATE_FORWARDING = 3;
 
 /** In struct rtnl_link_stats64: frames that the interface dropped instead of sending. */
 const STATISTICS_TRANSMIT_DROPPED = 56;
@@ -56,14 +62,17 @@ const STATISTICS_TRANSMIT_DROPPED = 56;
 /** The two top bits of an attribute's type are marks of their own (NLA_F_NESTED, …). */
 const ATTRIBUTE_TYPE_MASK = 0x3fff;
 
-/** ifi_family of messages about the interface itself; AF_BRIDGE tells of its life as a port. */
+/** ifi_family: a message about the interface itself, or one of its bridge about it as a port. */
 const FAMILY_UNSPECIFIED = 0;
+const FAMILY_BRIDGE = 7;
 
 const littleEndian = endianness() === "LE";
 
 /** What one message says of an interface; what it leaves out is undefined. */
 export interface LinkMessage {
   type: number;
+  /** A bridge speaks, of the port that the interface is: all but `isForwarding` is to be ignored. */
+  isFromBridge: boolean;
   index: number;
   flags: number;
   name?: string;
@@ -73,6 +82,8 @@ export interface LinkMessage {
   kind?: string;
   slaveKind?: string;
   transmitDroppedFrames?: number;
+  /** Whether the bridge passes frames to and from it; undefined for what is no port of one. */
+  isForwarding?: boolean;
 }
 
 export interface ParsedMessages {
@@ -105,10 +116,13 @@ export function parseMessages(datagram: Uint8Array): ParsedMessages {
 }
 
 function parseLink(message: Uint8Array, type: number): LinkMessage | undefined {
-  if (message.length < LINK_BYTES || message[LINK_FAMILY] !== FAMILY_UNSPECIFIED) return undefined;
+  if (message.length < LINK_BYTES) return undefined;
+  const family = message[LINK_FAMILY];
+  if (family !== FAMILY_UNSPECIFIED && family !== FAMILY_BRIDGE) return undefined;
   const view = new DataView(message.buffer, message.byteOffset, message.byteLength);
   const link: LinkMessage = {
     type,
+    isFromBridge: family === FAMILY_BRIDGE,
     index: view.getInt32(LINK_INDEX, littleEndian),
     flags: view.getUint32(LINK_FLAGS, littleEndian),
   };
@@ -118,6 +132,7 @@ function parseLink(message: Uint8Array, type: number): LinkMessage | undefined {
     else if (attribute === LinkAttribute.mtu) link.mtuBytes = word(value);
     else if (attribute === LinkAttribute.master) link.masterIndex = word(value);
     else if (attribute === LinkAttribute.info) parseInfo(value, link);
+    else if (attribute === LinkAttribute.protocolInfo) parseBridgePort(value, link);
     else if (attribute === LinkAttribute.statistics) {
       link.transmitDroppedFrames = doubleWord(value, STATISTICS_TRANSMIT_DROPPED);
     }
@@ -129,6 +144,15 @@ function parseInfo(info: Uint8Array, link: LinkMessage): void {
   forEachAttribute(info, 0, (attribute, value) => {
     if (attribute === LinkInfoAttribute.kind) link.kind = text(value);
     else if (attribute === LinkInfoAttribute.slaveKind) link.slaveKind = text(value);
+    else if (attribute === LinkInfoAttribute.slaveData && link.slaveKind === "bridge") {
+      parseBridgePort(value, link);
+    }
+  });
+}
+
+function parseBridgePort(info: Uint8Array, link: LinkMessage): void {
+  forEachAttribute(info, 0, (attribute, value) => {
+    if (attribute === BRIDGE_PORT_STATE) link.isForwarding = value[0] === STATE_FORWARDING;
   });
 }
 

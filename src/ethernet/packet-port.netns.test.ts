@@ -25,6 +25,7 @@ describe.runIf(isIsolated)("on a veth pair", () => {
         port,
         arena,
         peer,
+        isConnected: () => true,
         setMtu: (mtu) => ip(`link set ${name} mtu ${mtu}`),
         setUp: (up) => ip(`link set ${name} ${up ? "up" : "down"}`),
         setMac: (mac) => ip(`link set ${name} address ${formatMac(mac)}`),

@@ -62,6 +62,7 @@ ethernetPortCompliance({
       port,
       arena,
       peer,
+      isConnected: () => true,
       setMtu: (mtu) => memory.setLink({ mtuBytes: mtu }),
       setUp: (up) => memory.setLink({ up }),
       setMac: (mac) => memory.setLink({ mac }),

@@ -4,7 +4,7 @@ import type { EthernetPort } from "./ethernet-port.ts";
 import { ethernetPortCompliance } from "./ethernet-port.compliance.ts";
 import { findInterface } from "./link-monitor.ts";
 import { BROADCAST_MAC } from "./mac-address.ts";
-import { canMakeTap, ip, makePair, uniqueName } from "./namespace.testing.ts";
+import { canMakeTap, ip, makePair, run, uniqueName } from "./namespace.testing.ts";
 import { openPacketPort } from "./packet-port.ts";
 import { openTapPort, type TapPort, type TapPortOptions } from "./tap-port.ts";
 import { ethernetFrame, waitUntil, WireTester } from "./wire.testing.ts";
@@ -47,6 +47,7 @@ describe.runIf(canMakeTap)("on a bridge", () => {
         port,
         arena,
         peer,
+        isConnected: () => findInterface(nic)?.isForwarding ?? false,
         setMtu: (mtu) => ip(`link set ${nic} mtu ${mtu}`),
         setUp: (up) => ip(`link set ${bridge} ${up ? "up" : "down"}`),
         setMac: undefined,
@@ -82,6 +83,13 @@ afterEach(async () => {
   }
 });
 
+/** Waits until frames pass between the port and the peer of the NIC. */
+const connected = (port: EthernetPort, peer: WireTester, nic: string): Promise<void> =>
+  waitUntil(
+    () => port.link.up && peer.port.link.up && (findInterface(nic)?.isForwarding ?? false),
+    "both ends are up",
+  );
+
 const master = (name: string): number | undefined => findInterface(name)?.masterIndex;
 
 describe.runIf(canMakeTap)("a TAP port", () => {
@@ -114,6 +122,19 @@ describe.runIf(canMakeTap)("a TAP port", () => {
     expect(mac[0] & 0x03).toBe(0x02);
   });
 
+  test("hears what is sent to its address, whatever that is", async () => {
+    const { bridge, nic, peerName } = makeBridge();
+    interfaces.push(nic, bridge);
+    const arena = new FrameArena(64);
+    const mac = Uint8Array.of(0xfe, 1, 2, 3, 4, 5);
+    const port = open({ name: uniqueName("tp"), bridge, arena, mac });
+    const peer = openPeer(peerName);
+    ports.push(peer.port);
+    await connected(port, peer, nic);
+    peer.send(ethernetFrame(mac, peer.port.link.mac, ETHER_TYPE, new Uint8Array(50)));
+    expect(await new WireTester(port, arena).receiveCount(1)).toHaveLength(1);
+  });
+
   test("counts what a bridge floods to it for others", async () => {
     const { bridge, nic, peerName } = makeBridge();
     interfaces.push(nic, bridge);
@@ -122,7 +143,7 @@ describe.runIf(canMakeTap)("a TAP port", () => {
     const station = new WireTester(port, arena);
     const peer = openPeer(peerName);
     ports.push(peer.port);
-    await waitUntil(() => port.link.up && peer.port.link.up, "both ends are up");
+    await connected(port, peer, nic);
     const from = peer.port.link.mac;
     const before = port.statistics.foreignFrames;
     for (let number = 0; number < 100; number++) {
@@ -143,7 +164,7 @@ describe.runIf(canMakeTap)("a TAP port", () => {
     ip(`link set ${name} txqueuelen 50`);
     const peer = openPeer(peerName);
     ports.push(peer.port);
-    await waitUntil(() => port.link.up && peer.port.link.up, "both ends are up");
+    await connected(port, peer, nic);
     for (let number = 0; number < 300; number++) {
       peer.send(ethernetFrame(port.link.mac, peer.port.link.mac, ETHER_TYPE, new Uint8Array(50)));
     }
@@ -152,6 +173,43 @@ describe.runIf(canMakeTap)("a TAP port", () => {
     const { receiveOverruns, foreignFrames } = port.statistics;
     expect(receiveOverruns).toBeGreaterThan(0);
     expect(received + receiveOverruns + foreignFrames).toBeGreaterThanOrEqual(300);
+  });
+
+  test("waits for a slow NIC under the bridge and loses nothing", async () => {
+    const { bridge, nic, peerName } = makeBridge();
+    interfaces.push(nic, bridge);
+    // A slow wire behind the kernel's usual queue of a thousand frames.
+    run("tc", `qdisc add dev ${nic} root handle 1: tbf rate 100mbit burst 100000 limit 10000000`);
+    run("tc", `qdisc add dev ${nic} parent 1:1 pfifo limit 1000`);
+    const arena = new FrameArena(4096);
+    const port = open({ name: uniqueName("tp"), bridge, arena });
+    const peer = openPeer(peerName);
+    ports.push(peer.port);
+    await connected(port, peer, nic);
+    const { mac } = port.link;
+    peer.send(ethernetFrame(mac, peer.port.link.mac, ETHER_TYPE, new Uint8Array(50)));
+    const station = new WireTester(port, arena);
+    await station.receiveCount(1);
+    const frames = Array.from({ length: 2000 }, (_, number) =>
+      ethernetFrame(peer.port.link.mac, mac, ETHER_TYPE, new Uint8Array(1052).fill(number)),
+    );
+    station.send(...frames);
+    expect(port.statistics.sendStalls).toBeGreaterThan(0);
+    expect(await peer.receiveCount(2000, 5000)).toEqual(frames);
+    expect(port.statistics).toMatchObject({ sentFrames: 2000, sendFailures: 0 });
+  });
+
+  test("is up only when its bridge passes frames to it", async () => {
+    const { bridge, nic } = makeBridge();
+    interfaces.push(nic, bridge);
+    const name = uniqueName("tp");
+    const port = open({ name, bridge });
+    await waitUntil(() => port.link.up, "the port is up");
+    // As spanning tree does with a port that would close a loop, and while it is not sure of one.
+    run("bridge", `link set dev ${name} state 0`);
+    await waitUntil(() => !port.link.up, "the port is down");
+    run("bridge", `link set dev ${name} state 3`);
+    await waitUntil(() => port.link.up, "the port is up again");
   });
 
   test("joins again when its bridge was deleted and another has its name", async () => {
@@ -167,7 +225,7 @@ describe.runIf(canMakeTap)("a TAP port", () => {
     ip(`link add ${bridge} type bridge`);
     ip(`link set ${nic} master ${bridge}`);
     ip(`link set ${bridge} up`);
-    await waitUntil(() => port.link.up && peer.port.link.up, "the port is up again");
+    await connected(port, peer, nic);
     peer.send(ethernetFrame(port.link.mac, peer.port.link.mac, ETHER_TYPE, new Uint8Array(50)));
     expect(await new WireTester(port, arena).receiveCount(1)).toHaveLength(1);
   });
@@ -181,7 +239,7 @@ describe.runIf(canMakeTap)("a TAP port", () => {
     const peer = openPeer(peerName);
     ports.push(peer.port);
     port.onReadable = () => {};
-    await waitUntil(() => port.link.up && peer.port.link.up, "both ends are up");
+    await connected(port, peer, nic);
     ip(`link delete ${name}`);
     await waitUntil(() => !port.link.up, "the port is down");
     await waitUntil(() => port.link.up, "the port is up again");

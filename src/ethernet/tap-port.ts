@@ -2,7 +2,7 @@ import { hostname } from "node:os";
 import { FRAME_CAPACITY_BYTES, type FrameArena } from "../arena/frame-arena.ts";
 import { systemErrorCode, UsageError } from "../errors.ts";
 import { shim } from "../native/shim.ts";
-import { openTapDevice } from "../system/tap-device.ts";
+import { limitTapSending, openTapDevice } from "../system/tap-device.ts";
 import { DescriptorPort } from "./descriptor-port.ts";
 import { ETHERNET_HEADER_BYTES, type LinkState } from "./ethernet-port.ts";
 import {
@@ -31,12 +31,19 @@ export interface TapPortOptions {
   mtuBytes?: number;
   /** The port's own address; by default one that depends on the host and the bridge. */
   mac?: Uint8Array;
+  sendBufferBytes?: number;
   /** Frames that one call to the kernel moves. */
   batchFrames?: number;
 }
 
 /** The interface's queue to us; a thousand, the kernel's own choice, is less than a burst. */
 const RECEIVE_QUEUE_FRAMES = 8192;
+
+/**
+ * What may be on its way at once: less than the queue of a NIC under the bridge takes (a thousand
+ * frames, each counted with more than a kilobyte of the kernel's), and enough for 10 Gbit/s.
+ */
+const SEND_BUFFER_BYTES = 1024 * 1024;
 
 /** How soon a TAP interface that somebody deleted is made again. */
 const REOPEN_MS = 1000;
@@ -167,6 +174,7 @@ export class TapPort extends DescriptorPort {
       const state = findInterface(name);
       const bridgeState = bridge === undefined ? undefined : findInterface(bridge);
       if (state === undefined) throw new UsageError(`the TAP interface '${name}' has gone again`);
+      limitTapSending(descriptor, this.#options.sendBufferBytes ?? SEND_BUFFER_BYTES);
       prepareInterface(state, bridgeState, existed, this.#options, this.#mac);
       this.#droppedBefore = readLink(state.index)?.transmitDroppedFrames ?? 0;
     } catch (error) {
@@ -205,7 +213,7 @@ export class TapPort extends DescriptorPort {
       this.setLink({ ...this.link, up: false });
       return;
     }
-    const joined = !bridged || tap.masterIndex === bridge.index;
+    const joined = !bridged || (tap.masterIndex === bridge.index && tap.isForwarding);
     const link: LinkState = {
       mac: this.#mac,
       mtuBytes: Math.min(tap.mtuBytes, bridge.mtuBytes, MAXIMUM_MTU_BYTES),
@@ -256,8 +264,7 @@ function prepareInterface(
   if (!state.switchedOn) change.up = true;
   if (!existed) {
     change.transmitQueueFrames = RECEIVE_QUEUE_FRAMES;
-    // A bridge takes the lowest address of its ports as its own: this one never is.
-    change.mac = Uint8Array.of(0xfe, ...mac.subarray(1));
+    change.mac = kernelMac(mac);
   }
   if (Object.keys(change).length === 0) return;
   try {
@@ -270,4 +277,15 @@ function prepareInterface(
       cause: error,
     });
   }
+}
+
+/**
+ * The address of the kernel's end. A bridge takes the lowest of its ports as its own, which one that
+ * begins with fe hardly is; and it must not be the port's, or the bridge would keep our frames.
+ */
+function kernelMac(mac: Uint8Array): Uint8Array {
+  const other = mac.slice();
+  other[0] = 0xfe;
+  other[5] ^= mac[0] === other[0] ? 1 : 0;
+  return other;
 }

@@ -11,7 +11,7 @@ import {
 } from "../aoe/header.wire.ts";
 import { AtaOpcode } from "../ata/ata-engine.ts";
 import { IDENTIFY_BYTES, readIdentify } from "../ata/identify.ts";
-import { formatMac } from "../target/mac.ts";
+import { formatMac } from "../mac-address.ts";
 import { type AtaAnswer, type AtaOutcome, AtaRequest, FAILURE_BITS } from "./ata-request.ts";
 import { readConfig, type TargetConfig, writeConfigQuery } from "./config-request.ts";
 import { Path } from "./path.ts";

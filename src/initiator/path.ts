@@ -1,4 +1,4 @@
-import { formatMac } from "../target/mac.ts";
+import { formatMac } from "../mac-address.ts";
 import type { AoeRequest } from "./request.ts";
 import { RoundTripEstimate } from "./round-trip-estimate.ts";
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
-import { formatMac } from "../target/mac.ts";
+import { formatMac } from "../mac-address.ts";
 import { ConfigRequest } from "./config-request.ts";
 import { identifyRequest } from "./discovery.ts";
 import { NoAnswerError } from "./initiator-error.ts";

@@ -35,7 +35,7 @@ export class RoundTripEstimate {
   timeoutMs(attempts: number): number {
     const once = this.#hasSample
       ? Math.max(this.#averageMs + 4 * this.#deviationMs, this.#shortestMs)
-      : FIRST_TIMEOUT_MS;
+      : Math.max(FIRST_TIMEOUT_MS, this.#shortestMs);
     return Math.min(once * 2 ** (attempts - 1), LONGEST_TIMEOUT_MS);
   }
 }

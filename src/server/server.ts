@@ -1,4 +1,6 @@
 import { existsSync } from "node:fs";
+import { mkdir } from "node:fs/promises";
+import { dirname } from "node:path";
 import { Announcer, type ForeignServer } from "../aoe/announcer.ts";
 import { Responder } from "../aoe/responder.ts";
 import { FrameArena } from "../arena/frame-arena.ts";
@@ -15,9 +17,9 @@ import type { EthernetPort } from "../ethernet/ethernet-port.ts";
 import { FrameService, type ServedPort } from "../ethernet/frame-service.ts";
 import { openPort } from "../ethernet/open-port.ts";
 import { shelfFilter } from "../ethernet/shelf-filter.ts";
-import { pcapPort } from "../ethernet/pcap-port.ts";
+import { type PcapPort, pcapPort } from "../ethernet/pcap-port.ts";
 import { type Log, RateLimitedLog } from "../log/log.ts";
-import { formatMac } from "../target/mac.ts";
+import { formatMac } from "../mac-address.ts";
 import { loadState, saveState, stateFilePath } from "../target/state-file.ts";
 import { TargetManager } from "../target/target-manager.ts";
 import { openStorage } from "./open-storage.ts";
@@ -78,6 +80,7 @@ class Server implements RunningServer {
   readonly #responder: Responder;
   readonly #announcer: Announcer;
   readonly #ports: EthernetPort[];
+  readonly #captures: PcapPort[] = [];
   readonly #openStorage: typeof openStorage;
   readonly #clock: (() => number) | undefined;
   #service: FrameService | undefined;
@@ -133,16 +136,22 @@ class Server implements RunningServer {
   }
 
   async stop(): Promise<void> {
+    this.#announcer.stop();
     await this.#control?.close();
     if (this.#service === undefined) await Promise.all(this.#ports.map(async (p) => p.close()));
     else await this.#service.stop(STOP_TIMEOUT_MS);
     await this.#targets.close();
+    this.#reportCaptures();
   }
 
   async #addTarget(target: TargetConfiguration): Promise<void> {
     const { stateDirectory } = this.#configuration.server;
     const path = stateFilePath(stateDirectory, target.shelf, target.slot);
     const saved = await loadState(path);
+    // The disk of a server without a configuration lives beside its state, in a folder of its own.
+    if (dirname(target.path) === stateDirectory) {
+      await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
+    }
     const storage = await this.#openStorage(target, this.#arena, this.#log);
     const added = this.#targets.add({
       shelf: target.shelf,
@@ -167,7 +176,25 @@ class Server implements RunningServer {
     for (const name of interfaces) {
       const filter = shelfFilter(this.#configuration.targets);
       const port = await openPort({ name, kind, arena: this.#arena, log: this.#log, filter });
-      this.#ports.push(pcapPath === undefined ? port : pcapPort(port, this.#arena, pcapPath));
+      this.#ports.push(pcapPath === undefined ? port : this.#capture(port, pcapPath));
+    }
+  }
+
+  #capture(port: EthernetPort, path: string): EthernetPort {
+    const captured = pcapPort(port, this.#arena, path);
+    this.#captures.push(captured);
+    return captured;
+  }
+
+  /** A capture that failed or is not whole must not be taken for a whole one. */
+  #reportCaptures(): void {
+    for (const { name, captureFailure, droppedRecords } of this.#captures) {
+      if (captureFailure !== undefined) {
+        this.#log.warn({ interface: name, error: captureFailure.message }, "the capture stopped");
+      }
+      if (droppedRecords > 0) {
+        this.#log.warn({ interface: name, droppedRecords }, "the capture lacks frames");
+      }
     }
   }
 

@@ -10,7 +10,7 @@ import type {
 } from "../control/control-api.ts";
 import type { ServedPort } from "../ethernet/frame-service.ts";
 import type { TargetManager } from "../target/target-manager.ts";
-import { formatMac } from "../target/mac.ts";
+import { formatMac } from "../mac-address.ts";
 import type { Target } from "../target/target.ts";
 import { VERSION } from "./version.ts";
 

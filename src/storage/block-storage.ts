@@ -50,6 +50,7 @@ export interface StorageInfo {
 }
 
 export abstract class BlockRequest {
+  /** What it asks for; the storage sets it when the request is handed over. */
   operation: BlockOperation = BlockOperation.read;
   lba = 0;
   /** Length in sectors; ignored by flush. */
@@ -94,6 +95,10 @@ export interface BlockStorage {
   read(request: BlockRequest): void;
   write(request: BlockRequest): void;
   flush(request: BlockRequest): void;
+  /**
+   * Gives the space behind sectors back. They then read as zeros, but for devices that discard
+   * without saying what is read afterwards.
+   */
   trim(request: BlockRequest): void;
   /** Starts everything handed over since the last call. */
   submit(): void;

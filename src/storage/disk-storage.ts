@@ -12,7 +12,7 @@ import {
 import { DISK_IN_MEMORY, DiskOperation, DiskQueue } from "./disk-queue.ts";
 import { type DiskContext, FaultReporter } from "./disk-requests.ts";
 import { DurableWrites } from "./durable-writes.ts";
-import { type Operation, OperationQueue } from "./operation.ts";
+import { type Operation, OperationQueue, PendingWrites } from "./operation.ts";
 import { OverlapTable } from "./overlap-table.ts";
 import { ReadPath } from "./read-path.ts";
 import type { WritePath } from "./write-path.ts";
@@ -73,6 +73,7 @@ export class DiskStorage implements BlockStorage {
   readonly #reads: ReadPath;
   readonly #writes: WritePath;
   readonly #overlaps = new OverlapTable();
+  readonly #pendingWrites = new PendingWrites();
   readonly #refused = new OperationQueue();
   readonly #flushes = new OperationQueue();
   readonly #writeBlockSectors: number;
@@ -82,8 +83,6 @@ export class DiskStorage implements BlockStorage {
   #sequence = 0;
   /** Requests that are not complete. */
   #held = 0;
-  #oldestWrite: Operation | null = null;
-  #newestWrite: Operation | null = null;
   #advancing = false;
   #writesLost = false;
   #closed: Promise<void> | undefined;
@@ -268,10 +267,7 @@ export class DiskStorage implements BlockStorage {
       operation.lba -= operation.lba % block;
       operation.end = Math.ceil(operation.end / block) * block;
     }
-    operation.earlierWrite = this.#newestWrite;
-    if (this.#newestWrite === null) this.#oldestWrite = operation;
-    else this.#newestWrite.laterWrite = operation;
-    this.#newestWrite = operation;
+    this.#pendingWrites.append(operation);
     this.#place(operation, this.#overlaps.findBlocker(operation));
   }
 
@@ -303,20 +299,16 @@ export class DiskStorage implements BlockStorage {
   /** Hands flushes on whose earlier writes are complete. @returns whether writes can begin */
   #releaseFlushes(): boolean {
     let flush = this.#flushes.first;
-    if (flush !== null && this.#isReleased(flush)) {
+    if (flush !== null && !this.#pendingWrites.precede(flush)) {
       flush = this.#flushes.takeAll();
       while (flush !== null) {
         const next: Operation | null = flush.next;
-        if (this.#isReleased(flush)) this.#writes.flush(flush);
+        if (!this.#pendingWrites.precede(flush)) this.#writes.flush(flush);
         else this.#flushes.append(flush);
         flush = next;
       }
     }
     return this.#writes.startable;
-  }
-
-  #isReleased(flush: Operation): boolean {
-    return this.#oldestWrite === null || this.#oldestWrite.sequence > flush.sequence;
   }
 
   #completeRefused(): void {
@@ -347,7 +339,7 @@ export class DiskStorage implements BlockStorage {
   #complete(operation: Operation, status: BlockStatus, failedLba: number): void {
     if (status !== BlockStatus.ok) this.statistics.faults++;
     if (operation.kind !== BlockOperation.flush) this.#overlaps.remove(operation);
-    if (operation.changesData) this.#unlinkWrite(operation);
+    if (operation.changesData) this.#pendingWrites.remove(operation);
     this.#wakeWaiting(operation);
     let follower = operation.followers;
     operation.followers = null;
@@ -379,16 +371,6 @@ export class DiskStorage implements BlockStorage {
       else park(waiting, blocker);
       waiting = next;
     }
-  }
-
-  #unlinkWrite(operation: Operation): void {
-    const { earlierWrite, laterWrite } = operation;
-    if (earlierWrite === null) this.#oldestWrite = laterWrite;
-    else earlierWrite.laterWrite = laterWrite;
-    if (laterWrite === null) this.#newestWrite = earlierWrite;
-    else laterWrite.earlierWrite = earlierWrite;
-    operation.earlierWrite = null;
-    operation.laterWrite = null;
   }
 
   #copyData(from: BlockRequest, to: BlockRequest): void {

@@ -61,3 +61,31 @@ export class OperationQueue {
     return first;
   }
 }
+
+/** The writes and trims that are not complete, in the order in which they were handed over. */
+export class PendingWrites {
+  #oldest: Operation | null = null;
+  #newest: Operation | null = null;
+
+  append(operation: Operation): void {
+    operation.earlierWrite = this.#newest;
+    if (this.#newest === null) this.#oldest = operation;
+    else this.#newest.laterWrite = operation;
+    this.#newest = operation;
+  }
+
+  remove(operation: Operation): void {
+    const { earlierWrite, laterWrite } = operation;
+    if (earlierWrite === null) this.#oldest = laterWrite;
+    else earlierWrite.laterWrite = laterWrite;
+    if (laterWrite === null) this.#newest = earlierWrite;
+    else laterWrite.earlierWrite = earlierWrite;
+    operation.earlierWrite = null;
+    operation.laterWrite = null;
+  }
+
+  /** Whether one of them was handed over before this operation. */
+  precede(operation: Operation): boolean {
+    return this.#oldest !== null && this.#oldest.sequence < operation.sequence;
+  }
+}

@@ -4,6 +4,9 @@ import { DataType, load, open } from "ffi-rs";
 /**
  * One-shot calls into libc (flock, ioctl, prctl, sendto, …) that need no C of ours. A call costs a
  * few microseconds and may block: never on the data path.
+ *
+ * A program that uses this in a worker must import it in the main thread as well: a process ends
+ * badly when ffi-rs is unloaded together with the worker that alone had loaded it.
  */
 
 /** The C types an argument can have. */

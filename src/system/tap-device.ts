@@ -4,8 +4,9 @@ import { callLibc, errnoName, LibcType } from "./libc.ts";
 
 const TUN_DEVICE = "/dev/net/tun";
 
-/** linux/if_tun.h: _IOW('T', 202, int) */
+/** linux/if_tun.h: _IOW('T', 202, int) and _IOW('T', 212, int) */
 const TUNSETIFF = 0x400454ca;
+const TUNSETSNDBUF = 0x400454d4;
 const IFF_TAP = 0x0002;
 const IFF_NO_PI = 0x1000;
 
@@ -18,6 +19,23 @@ const NAME_BYTES = 16;
 
 /** The longest name of an interface, in octets. */
 export const INTERFACE_NAME_LIMIT = NAME_BYTES - 1;
+
+/**
+ * Bounds what was written and is still on its way to the wire: writes fail with EAGAIN until some of
+ * it is gone. The kernel's own bound is none at all, and queues behind a bridge drop.
+ * @throws Error with the kernel's reason
+ */
+export function limitTapSending(descriptor: number, bytes: number): void {
+  const limit = Buffer.alloc(4);
+  limit.writeInt32LE(bytes);
+  const result = callLibc(
+    "ioctl",
+    [LibcType.int, descriptor],
+    [LibcType.long, TUNSETSNDBUF],
+    [LibcType.buffer, limit],
+  );
+  if (result < 0) throw new Error(`cannot bound what a TAP sends: ${errnoName(result)}`);
+}
 
 /**
  * Attaches to the TAP interface of that name, or creates it; one that was created goes away when

@@ -2,7 +2,7 @@ import { mkdir, open, readFile, rename, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { systemErrorCode, UsageError } from "../errors.ts";
-import { formatMac, parseMac } from "./mac.ts";
+import { formatMac, parseMac } from "../mac-address.ts";
 
 /**
  * What an initiator may leave at a target and must find again after a restart: config string, MAC

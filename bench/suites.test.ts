@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
-import { suitesFor, workloadName } from "./workloads.ts";
+import { suitesFor } from "./suites.ts";
+import { workloadName } from "./workloads.ts";
 
 for (const quick of [false, true]) {
   const suites = suitesFor(quick);
