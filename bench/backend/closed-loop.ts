@@ -32,8 +32,9 @@ export interface LoadSample {
   readonly p50Us: number;
   readonly p99Us: number;
   readonly longestUs: number;
-  /** Of all threads of this process, for one request. */
+  /** Of all threads of this process, and of the one that runs JavaScript, for one request. */
   readonly cpuUs: number;
+  readonly mainThreadCpuUs: number;
   /** Busy time of the machine that is not this process, in processors. */
   readonly otherProcessors: number;
   /** Bytes of JavaScript heap that were allocated, for one request. */
@@ -61,6 +62,7 @@ class LoadRequest extends BlockRequest {
 interface Counters {
   readonly atMs: number;
   readonly cpuUs: number;
+  readonly mainThreadCpuUs: number;
   readonly busyUs: number;
   readonly heapBytes: number;
 }
@@ -243,6 +245,7 @@ export class ClosedLoop {
       p99Us: this.#latencies.quantileUs(0.99),
       longestUs: this.#latencies.longestUs,
       cpuUs: cpuUs / operations,
+      mainThreadCpuUs: (end.mainThreadCpuUs - begin.mainThreadCpuUs) / operations,
       otherProcessors: Math.max(0, end.busyUs - begin.busyUs - cpuUs) / (seconds * 1e6),
       heapBytes: (end.heapBytes - begin.heapBytes) / operations,
       longestTurnMs: this.#probe.longestMs,
@@ -252,10 +255,12 @@ export class ClosedLoop {
 }
 
 function countersNow(): Counters {
-  const { user, system } = process.cpuUsage();
+  const all = process.cpuUsage();
+  const main = process.threadCpuUsage();
   return {
     atMs: performance.now(),
-    cpuUs: user + system,
+    cpuUs: all.user + all.system,
+    mainThreadCpuUs: main.user + main.system,
     busyUs: sampleProcessorTimes([]).busyUs,
     heapBytes: getHeapStatistics().total_allocated_bytes,
   };
