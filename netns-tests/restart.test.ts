@@ -81,10 +81,12 @@ scenario("restarts under a busy mounted file system", {}, async (lab) => {
     mkfs.ext4 -q -F /dev/etherd/e1.0
     mount /dev/etherd/e1.0 disk`);
   const writing = client.start(`
-    for number in $(seq 60); do
+    number=0
+    until [ -e "$EXCHANGE/enough" ]; do
+      number=$((number + 1))
       dd if=/dev/urandom of=disk/$number bs=1M count=1 conv=fsync status=none
       (cd disk; sha256sum $number) >>sums
-      [ $number -lt 20 ] || rm disk/$((number - 19))
+      [ $number -le 20 ] || rm disk/$((number - 20))
     done`);
   for (const stop of [() => server.kill(), () => server.terminate(), () => server.kill()]) {
     await delay(700);
@@ -93,12 +95,13 @@ scenario("restarts under a busy mounted file system", {}, async (lab) => {
     await server.start();
     lab.note("stopped and started");
   }
+  tellEnough(client);
   await writing.finish();
   await client.run(`
     umount disk
     drop_caches
     mount /dev/etherd/e1.0 disk
-    tail -n 19 sums >last
+    tail -n 20 sums >last
     (cd disk; sha256sum --check --quiet ../last)
     umount disk
     fsck.ext4 -fn /dev/etherd/e1.0`);

@@ -7,7 +7,7 @@ import { sumOf } from "./harness/sum.ts";
 
 const DISK_BYTES = 96 * 2 ** 20;
 
-scenario("two targets at once, one of them read-only", {}, async (lab) => {
+scenario("two targets at once, one of them read-only", { diskErrors: true }, async (lab) => {
   const writable = lab.image("writable.img", DISK_BYTES);
   const fixed = lab.image("fixed.img", 0);
   writeFileSync(fixed, randomFillSync(Buffer.alloc(32 * 2 ** 20)));

@@ -15,6 +15,8 @@ export interface Client {
   run(script: string, timeoutMs?: number): Promise<string>;
   /** Loads the driver for the client's interfaces. */
   loadDriver(): Promise<void>;
+  /** Lines of its kernel's log that tell of a failed request, a damaged file system or a fault. */
+  complaints(): string[];
   /** The client's own view for a failed test: the end of its kernel's messages. */
   describe(): string;
   close(): Promise<void>;
@@ -38,7 +40,7 @@ export interface ClientOptions {
   segments: readonly Segment[];
 }
 
-const DEFAULT_STEP_TIMEOUT_MS = 90_000;
+const DEFAULT_STEP_TIMEOUT_MS = 150_000;
 
 /** One script in a client: its files are NUMBER.sh, NUMBER.log and, at the end, NUMBER.status. */
 export class Step {

@@ -9,6 +9,7 @@ const POWER_OFF_TIMEOUT_MS = 5000;
 const MEMORY = "512M";
 /** Of the driver in the guest, frames it takes from its TAP at once; 64 is its default. */
 const QUEUE_DEPTH = 128;
+const COMPLAINT = /I\/O error|EXT4-fs (error|warning)|aoe: .*(error|not responding)|BUG:|WARNING:/;
 const clientFolder = resolve(import.meta.dirname, "../client");
 
 /**
@@ -80,6 +81,10 @@ export class Guest implements Client {
   async loadDriver(): Promise<void> {
     const module = "/usr/lib/uml/modules/$(uname -r)/kernel/drivers/block/aoe/aoe.ko";
     await this.run(`insmod ${module} aoe_iflist=${this.interfaces.join(",")}`);
+  }
+
+  complaints(): string[] {
+    return this.#child.log.split("\n").filter((line) => COMPLAINT.test(line));
   }
 
   describe(): string {

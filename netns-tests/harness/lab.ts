@@ -24,7 +24,7 @@ export class Lab {
 
   constructor(name: string) {
     labs += 1;
-    const slug = name.replaceAll(/[^\w.]+/g, "-").slice(0, 60);
+    const slug = name.replaceAll(/[^\w.]+/g, "-").slice(0, 32);
     this.folder = join(realpathSync(runFolder()), `${process.pid}-${labs}-${slug}`);
     mkdirSync(this.folder);
   }
@@ -101,9 +101,13 @@ export class Lab {
     console.log(`--- logs are kept in ${this.folder}`);
   }
 
-  /** A server that died unnoticed is a failure too. */
-  assertServersRunning(): void {
+  /** A server that died unnoticed is a failure too, and so is an error that a retry covered. */
+  assertSound({ diskErrors }: { diskErrors: boolean }): void {
     for (const server of this.#servers) server.assertRunning();
+    const complaints = this.#clients.flatMap((client) => client.complaints());
+    if (complaints.length > 0 && !diskErrors) {
+      throw new Error(`the client's kernel complains:\n${complaints.join("\n")}`);
+    }
   }
 
   async close(): Promise<void> {

@@ -8,11 +8,13 @@ export interface ScenarioOptions {
   timeoutMs?: number;
   /** Why a server other than aoed cannot pass this; the test is skipped for it. */
   beyond?: Partial<Record<ServerKind, string>>;
+  /** Requests of the client are meant to fail. */
+  diskErrors?: boolean;
   /** Needs no aoe driver, so it runs whatever KERNEL says. */
   withoutDriver?: boolean;
 }
 
-const DEFAULT_TIMEOUT_MS = 150_000;
+const DEFAULT_TIMEOUT_MS = 300_000;
 
 /** A test with a lab of its own, which is closed however the test ends. */
 export function scenario(
@@ -32,7 +34,7 @@ export function scenario(
     const lab = new Lab(name);
     try {
       await body(lab);
-      lab.assertServersRunning();
+      lab.assertSound({ diskErrors: options.diskErrors ?? false });
     } catch (error) {
       lab.describeFailure();
       throw error;

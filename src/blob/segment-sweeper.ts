@@ -7,10 +7,11 @@ import { SegmentEntries } from "./segment-entries.ts";
 import { FIRST_FRAME_OFFSET } from "./segment-format.ts";
 import type { SegmentLog } from "./segment-log.ts";
 import type { Segment, SegmentSpace } from "./segment-space.ts";
+import { storeFault } from "./store-fault.ts";
 
 /** Bounds of one turn of the event loop, and of one append. */
 const SHARDS_A_TURN = 64;
-const ENTRIES_A_TURN = 2048;
+const ENTRIES_A_TURN = 1024;
 const MAX_COPY_BYTES = 512 * 1024;
 
 /**
@@ -41,9 +42,13 @@ export class SegmentSweeper {
       .map((segment) => ({ segment, share: shareOf(live[segment.slot] ?? 0, segment) }))
       .filter(({ share }) => share < options.liveThreshold)
       .toSorted((left, right) => left.share - right.share);
-    for (const { segment } of victims) {
-      await this.#empty(segment, report);
-      await options.pace();
+    try {
+      for (const { segment } of victims) {
+        await this.#empty(segment, report);
+        await options.pace();
+      }
+    } catch (error) {
+      throw storeFault(error);
     }
     return report;
   }

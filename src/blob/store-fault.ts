@@ -7,5 +7,5 @@ export function storeFault(error: unknown): StoreFault {
   const code = systemErrorCode(error);
   if (code === undefined) throw error;
   const kind = code === "ENOSPC" || code === "EDQUOT" ? "noSpace" : "writeFault";
-  return new StoreFault(kind, `the log could not be written (${code})`, { cause: error });
+  return new StoreFault(kind, `the disk of the store refused (${code})`, { cause: error });
 }

@@ -7,6 +7,9 @@ import type { ClearRequest, ControlApi } from "./control-api.ts";
 
 const BODY_LIMIT_BYTES = 64 * 1024;
 
+/** What fits a Unix socket's address (sun_path) with its terminating zero. */
+const SOCKET_PATH_LIMIT_BYTES = 107;
+
 /**
  * The control socket: HTTP with JSON over a Unix socket that only its owner can open
  * (docs/control.md). `GET /v1/status`, `POST /v1/targets/1.0/clear`.
@@ -20,8 +23,14 @@ export class ControlServer {
     this.#server = server;
   }
 
-  /** @throws UsageError when another server answers at `path`; makes nothing */
+  /** @throws UsageError when another server answers at `path`, or none could; makes nothing */
   static async refuseIfAnswered(path: string): Promise<void> {
+    if (Buffer.byteLength(path) > SOCKET_PATH_LIMIT_BYTES) {
+      throw new UsageError(
+        `${path}: the path of a socket has at most ${SOCKET_PATH_LIMIT_BYTES} octets; ` +
+          "set control_socket to a shorter one",
+      );
+    }
     if (!(await isAnswered(path))) return;
     throw new UsageError(
       `${path}: another aoed answers here; stop it, or set another control_socket`,
