@@ -21,8 +21,8 @@ export type Load = Omit<Line, "data"> & {
   readonly seed: number;
   readonly seconds: number;
   readonly warmUpSeconds: number;
-  /** Ends when each request of the disk has been made once. */
-  readonly onePass: boolean;
+  /** Ends after so many, or earlier when the time is over. */
+  readonly requests: number;
 };
 
 /** One run of one line. */
@@ -170,9 +170,8 @@ export class ClosedLoop {
   }
 
   #isOver(): boolean {
-    const { onePass } = this.#load as Load;
     if (this.#nowMs >= this.#endMs || this.#failure !== undefined) return true;
-    return onePass && this.#position >= this.#units;
+    return this.#position >= (this.#load as Load).requests;
   }
 
   #issue(storage: BlockStorage, request: LoadRequest): void {

@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { promisify } from "node:util";
 import { FrameArena } from "../../src/arena/frame-arena.ts";
-import type { BlockStorage } from "../../src/storage/block-storage.ts";
+import { type BlockStorage, SECTOR_BYTES } from "../../src/storage/block-storage.ts";
 import { type Backend, type BackendName, type Disk, openBackend } from "./backends.ts";
 import { BlockPattern } from "./block-pattern.ts";
 import { ClosedLoop, type Load, type LoadSample } from "./closed-loop.ts";
@@ -62,7 +62,7 @@ class Subject {
 
   async #fill(disk: Disk): Promise<void> {
     const storage = await this.#open(disk, SMALL_CACHE_SHARE);
-    await this.#loop.run(storage, onePass("write", "initial"));
+    await this.#loop.run(storage, this.#onePass("write"));
   }
 
   async #open(disk: Disk, cacheShare: number): Promise<BlockStorage> {
@@ -77,7 +77,8 @@ class Subject {
 
   async run({ line, round, seconds, warmUpSeconds }: RunRequest): Promise<LoadSample> {
     const isOnce = line.data === "cold" || line.data === "old";
-    const load = { ...line, seed: round + 1, seconds, warmUpSeconds, onePass: isOnce };
+    const requests = isOnce ? this.#requestsOf(line.sectors) : Infinity;
+    const load = { ...line, seed: round + 1, seconds, warmUpSeconds, requests };
     if (line.operation === "read") {
       return this.#loop.run(await this.#prepareReads(line), {
         ...load,
@@ -110,7 +111,7 @@ class Subject {
     const cacheShare = line.data === "hot" ? WHOLE_CACHE_SHARE : SMALL_CACHE_SHARE;
     const wasOpen = this.#opened;
     const storage = await this.#open("reads", cacheShare);
-    if (this.#opened !== wasOpen) await this.#loop.run(storage, onePass("read", "initial"));
+    if (this.#opened !== wasOpen) await this.#loop.run(storage, this.#onePass("read"));
     return storage;
   }
 
@@ -119,15 +120,28 @@ class Subject {
     this.#opened = undefined;
   }
 
+  /** How many requests meet each part of a disk once. */
+  #requestsOf(sectors: number): number {
+    return (this.#settings.diskMebibytes * MEBIBYTE) / (sectors * SECTOR_BYTES);
+  }
+
+  #onePass(operation: "read" | "write"): Load {
+    return {
+      operation,
+      order: "sequential",
+      data: "initial",
+      sectors: 16,
+      window: MOST_REQUESTS,
+      seed: 0,
+      seconds: Infinity,
+      warmUpSeconds: 0,
+      requests: this.#requestsOf(16),
+    };
+  }
+
   close(): Promise<void> {
     return this.#backend.close();
   }
-}
-
-function onePass(operation: "read" | "write", data: Load["data"]): Load {
-  const order = "sequential";
-  const run = { seed: 0, seconds: Infinity, warmUpSeconds: 0, onePass: true };
-  return { operation, order, data, sectors: 16, window: MOST_REQUESTS, ...run };
 }
 
 function answer(value: Answer): void {

@@ -6,15 +6,19 @@
 export class TurnProbe {
   longestMs = 0;
   longestCpuMs = 0;
+  /** Processor time of the thread between `start` and `stop`. */
+  cpuMs = 0;
   #timer: NodeJS.Timeout | undefined;
   #lastMs = 0;
   #lastCpuMs = 0;
+  #firstCpuMs = 0;
 
   start(): void {
     this.longestMs = 0;
     this.longestCpuMs = 0;
     this.#lastMs = performance.now();
     this.#lastCpuMs = threadCpuMs();
+    this.#firstCpuMs = this.#lastCpuMs;
     this.#timer = setInterval(() => this.#look(), 1);
   }
 
@@ -22,6 +26,7 @@ export class TurnProbe {
   stop(): void {
     clearInterval(this.#timer);
     this.#look();
+    this.cpuMs = this.#lastCpuMs - this.#firstCpuMs;
   }
 
   #look(): void {
