@@ -39,12 +39,18 @@ export class NodeReader {
     if (requests.length === 0) return Promise.resolve([]);
     return new Promise((resolve) => {
       const results: (Uint8Array | NodeFault)[] = [];
+      // Two buffers for all of them: memory for each node would be most of the work.
+      const blobs = Buffer.allocUnsafeSlow(requests.length * MAX_NODE_BYTES);
+      const pages = new Uint8Array(requests.length * PAGE_BYTES);
       let running = requests.length;
       requests.forEach(({ hashes, hashOffset }, index) => {
-        const fetch = new NodeFetch(hashes, hashOffset, level, (page) => {
-          results[index] = page;
+        const page = pages.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES);
+        const fetch = new NodeFetch(hashes, hashOffset, level, page, (result) => {
+          results[index] = result;
           if (--running === 0) resolve(results);
         });
+        fetch.target = blobs;
+        fetch.targetOffset = index * MAX_NODE_BYTES;
         this.#store.fetch(fetch);
       });
       this.#store.submit();
@@ -54,20 +60,22 @@ export class NodeReader {
 
 class NodeFetch extends BlobFetch {
   readonly #level: number;
+  readonly #page: Uint8Array;
   readonly #done: (page: Uint8Array | NodeFault) => void;
 
   constructor(
     hashes: Uint8Array,
     hashOffset: number,
     level: number,
+    page: Uint8Array,
     done: (page: Uint8Array | NodeFault) => void,
   ) {
     super();
     this.#level = level;
+    this.#page = page;
     this.#done = done;
     this.hash.set(hashes.subarray(hashOffset, hashOffset + HASH_BYTES));
     this.capacityBytes = MAX_NODE_BYTES;
-    this.target = Buffer.allocUnsafe(MAX_NODE_BYTES);
   }
 
   fetched(): void {
@@ -76,8 +84,8 @@ class NodeFetch extends BlobFetch {
       this.#done(new NodeFault(kind, this.hash, this.#level));
       return;
     }
-    const page = new Uint8Array(PAGE_BYTES);
-    const isNode = decodeNode(this.#level, this.target.subarray(0, this.lengthBytes), page, 0);
-    this.#done(isNode ? page : new NodeFault("damaged", this.hash, this.#level));
+    const node = this.target.subarray(this.targetOffset, this.targetOffset + this.lengthBytes);
+    const isNode = decodeNode(this.#level, node, this.#page, 0);
+    this.#done(isNode ? this.#page : new NodeFault("damaged", this.hash, this.#level));
   }
 }
