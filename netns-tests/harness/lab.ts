@@ -21,6 +21,7 @@ export class Lab {
   readonly #clients: Client[] = [];
   readonly #namespaces = new Map<string, Namespace>();
   #segments = 0;
+  #failed = false;
 
   constructor(name: string) {
     labs += 1;
@@ -98,6 +99,7 @@ export class Lab {
       rmSync(join(this.folder, name));
     }
     keepFolder(this.folder);
+    this.#failed = true;
     console.log(`--- logs are kept in ${this.folder}`);
   }
 
@@ -114,5 +116,7 @@ export class Lab {
     // The client first: a disk without a server would hold it up.
     await Promise.all(this.#clients.map((client) => client.close()));
     removeHostResources(this.folder);
+    // The disks of all tests together would fill a small machine.
+    if (!this.#failed) rmSync(this.folder, { recursive: true });
   }
 }

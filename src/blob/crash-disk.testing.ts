@@ -32,8 +32,9 @@ class Inode {
     return result;
   }
 
-  /** In place where it fits: contents are copied only when the file grows. */
+  /** In place where it fits. A disk after a crash has one array for both until it is written. */
   write(position: number, data: Uint8Array): void {
+    if (this.current === this.durable) this.current = this.durable.slice();
     if (position + data.length <= this.current.length) this.current.set(data, position);
     else this.current = Inode.apply(this.current, position, data);
     this.pending.push({ position, data: data.slice() });
@@ -116,7 +117,9 @@ export class CrashDisk implements LogDisk {
 
   #survivor(inode: Inode, choice: CrashChoice): Inode {
     const survivor = new Inode();
-    let content = inode.durable.slice();
+    let length = inode.durable.length;
+    const content = new Uint8Array(Math.max(length, inode.current.length));
+    content.set(inode.durable);
     const order = inode.pending.map((write, index) => ({ write, index }));
     if (choice.lastWriteSectors === undefined) shuffle(order, choice.random);
     for (const { write, index } of order) {
@@ -127,12 +130,13 @@ export class CrashDisk implements LogDisk {
         const start = write.position + offset;
         const end = Math.min(offset + SECTOR_BYTES, write.data.length);
         if (keeps(offset / SECTOR_BYTES)) {
-          content = Inode.apply(content, start, write.data.subarray(offset, end));
+          content.set(write.data.subarray(offset, end), start);
+          length = Math.max(length, start + end - offset);
         }
       }
     }
-    survivor.durable = content;
-    survivor.current = content.slice();
+    survivor.durable = length === content.length ? content : content.slice(0, length);
+    survivor.current = survivor.durable;
     return survivor;
   }
 
@@ -152,7 +156,8 @@ export class CrashDisk implements LogDisk {
     const inode = this.#names.get(name);
     if (inode === undefined) throw new Error(`no file ${name}`);
     inode.current[offset] ^= 1 << bit;
-    if (offset < inode.durable.length) inode.durable[offset] ^= 1 << bit;
+    const isShared = inode.durable === inode.current;
+    if (!isShared && offset < inode.durable.length) inode.durable[offset] ^= 1 << bit;
   }
 
   totalBytes(): number {

@@ -1,6 +1,6 @@
-import { setImmediate as nextTurn } from "node:timers/promises";
 import { crc32 } from "node:zlib";
 import { HASH_BYTES } from "./hash.ts";
+import { Pacer } from "./pacer.ts";
 import type { Segment } from "./segment-space.ts";
 import {
   BLOB_ENTRY_BYTES,
@@ -13,8 +13,8 @@ import {
 
 const ENTRY_WORDS = BLOB_ENTRY_BYTES / 4;
 const PREFIXES = 65536;
-/** Sorted at a time, so that nothing else waits for long; a segment of 4 KiB blocks has as many. */
-const ENTRIES_A_TURN = 16384;
+/** Sorted before others may go first. */
+const ENTRIES_AT_ONCE = 4096;
 
 /** The blobs of the active segment, collected for its footer. */
 export class FooterEntries {
@@ -60,15 +60,19 @@ export class FooterEntries {
     await segment.file.writeDurably(trailer, segmentBytes - SECTOR_BYTES);
   }
 
-  /** By hash: in the order of its first 16 bits, and then the few that share these exchanged. */
+  /**
+   * By hash: in the order of its first 16 bits, and then the few that share these exchanged. A
+   * segment full of small blobs has half a million of them, which takes several turns.
+   */
   async #sorted(): Promise<Uint8Array> {
+    const pacer = new Pacer();
     const order = this.#byPrefix();
     const source = new Uint32Array(this.#bytes.buffer);
     const target = new Uint32Array(this.count * ENTRY_WORDS);
-    for (let start = 0; start < this.count; start += ENTRIES_A_TURN) {
-      if (start > 0) await nextTurn();
+    for (let start = 0; start < this.count; start += ENTRIES_AT_ONCE) {
+      await pacer.pace();
       // An exchange may reach back into what was put in its place before.
-      const end = Math.min(start + ENTRIES_A_TURN, this.count);
+      const end = Math.min(start + ENTRIES_AT_ONCE, this.count);
       const first = this.#exchange(order, start, end);
       for (let place = first; place < end; place++) {
         const from = order[place] * ENTRY_WORDS;

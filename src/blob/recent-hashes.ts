@@ -9,14 +9,15 @@ const WAYS = 4;
  * A name in this table is in the index, too: whoever removes it there removes it here.
  */
 export class RecentHashes {
-  readonly #names: Uint8Array;
-  readonly #oldest: Uint8Array;
+  readonly #places: number;
   readonly #mask: number;
+  /** Allocated when the first name comes in: a store that is only read needs none. */
+  #names = new Uint8Array(0);
+  #oldest = new Uint8Array(0);
 
   /** @param places a power of two */
   constructor(places: number) {
-    this.#names = new Uint8Array(places * HASH_BYTES);
-    this.#oldest = new Uint8Array(places / WAYS);
+    this.#places = places;
     this.#mask = places / WAYS - 1;
   }
 
@@ -27,6 +28,10 @@ export class RecentHashes {
   add(hashes: Uint8Array, offset: number): void {
     const set = this.#setOf(hashes, offset);
     if (this.#find(set, hashes, offset) >= 0) return;
+    if (this.#names.length === 0) {
+      this.#names = new Uint8Array(this.#places * HASH_BYTES);
+      this.#oldest = new Uint8Array(this.#places / WAYS);
+    }
     const way = this.#oldest[set];
     this.#oldest[set] = (way + 1) % WAYS;
     const place = (set * WAYS + way) * HASH_BYTES;
@@ -41,6 +46,7 @@ export class RecentHashes {
   }
 
   #find(set: number, hashes: Uint8Array, offset: number): number {
+    if (this.#names.length === 0) return -1;
     for (let way = 0; way < WAYS; way++) {
       const place = (set * WAYS + way) * HASH_BYTES;
       if (hashesEqual(this.#names, place, hashes, offset)) return place;

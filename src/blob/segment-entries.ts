@@ -6,6 +6,7 @@ import {
   entryOffset,
   FIRST_FRAME_OFFSET,
   FRAME_HEADER_BYTES,
+  PAYLOAD_ALIGNMENT_BYTES,
   putUint32,
   SECTOR_BYTES,
 } from "./segment-format.ts";
@@ -18,22 +19,26 @@ export class SegmentEntries {
   readonly #bytes: Uint8Array;
   readonly #order: Uint32Array;
 
-  private constructor(bytes: Uint8Array) {
+  private constructor(bytes: Uint8Array, segmentBytes: number) {
     this.#bytes = bytes;
     const count = bytes.length / BLOB_ENTRY_BYTES;
-    // Offsets have 20 significant bits and entries fewer than 2^21: both fit in one double.
-    const keys = new Float64Array(count);
+    // No two blobs begin in the same place: a table of all places puts them in order.
+    const entryAt = new Uint32Array(segmentBytes / PAYLOAD_ALIGNMENT_BYTES);
     for (let entry = 0; entry < count; entry++) {
-      keys[entry] = entryOffset(bytes, entry * BLOB_ENTRY_BYTES) * 2097152 + entry;
+      const offset = entryOffset(bytes, entry * BLOB_ENTRY_BYTES);
+      entryAt[Math.floor(offset / PAYLOAD_ALIGNMENT_BYTES)] = entry + 1;
     }
-    keys.sort();
-    this.#order = Uint32Array.from(keys, (key) => key % 2097152);
+    this.#order = new Uint32Array(count);
+    let next = 0;
+    for (let place = 0; place < entryAt.length; place++) {
+      if (entryAt[place] > 0) this.#order[next++] = entryAt[place] - 1;
+    }
   }
 
   static async load(segment: Segment, segmentBytes: number): Promise<SegmentEntries> {
-    return new SegmentEntries(
-      (await fromFooter(segment, segmentBytes)) ?? (await fromFrames(segment, segmentBytes)),
-    );
+    const bytes =
+      (await fromFooter(segment, segmentBytes)) ?? (await fromFrames(segment, segmentBytes));
+    return new SegmentEntries(bytes, segmentBytes);
   }
 
   get count(): number {

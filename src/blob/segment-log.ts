@@ -218,8 +218,7 @@ export class SegmentLog {
     const header = this.#nextHeader(segment, kind, isLast);
     this.builder.build(batches, bytes, segment.slot, segment.framesEnd, header);
     try {
-      await segment.file.write(this.builder.frame, segment.framesEnd);
-      if (durable) await this.#syncFile(segment);
+      await this.#put(segment, this.builder.frame, durable);
     } catch (error) {
       this.tailUncertain = true;
       this.builder.discard();
@@ -227,6 +226,16 @@ export class SegmentLog {
     }
     this.builder.committed();
     return this.#advance(segment, header, durable);
+  }
+
+  async #put(segment: Segment, frame: Uint8Array, durable: boolean): Promise<void> {
+    if (durable && this.statistics.unsyncedBytes === 0) {
+      this.statistics.syncs++;
+      await segment.file.writeDurably(frame, segment.framesEnd);
+      return;
+    }
+    await segment.file.write(frame, segment.framesEnd);
+    if (durable) await this.#syncFile(segment);
   }
 
   #nextHeader(segment: Segment, kind: FrameKind, isLast: boolean): FrameHeader {
@@ -241,7 +250,6 @@ export class SegmentLog {
       notesBytes: 0,
       kind,
       isLast,
-      payloadChecksum: 0,
       headerChecksum: 0,
     };
   }
@@ -256,7 +264,6 @@ export class SegmentLog {
       previousChecksum: header.previousChecksum,
     };
     this.#entries.addFrame(this.builder.entries, segment.framesEnd);
-    segment.entryCount = this.#entries.count;
     segment.framesEnd += header.frameBytes;
     this.#sequence = header.sequence + 1;
     this.#previousChecksum = header.headerChecksum;
@@ -329,7 +336,6 @@ export class SegmentLog {
     segment.number = this.#nextSegmentNumber++;
     segment.firstSequence = this.#sequence;
     segment.framesEnd = FIRST_FRAME_OFFSET;
-    segment.entryCount = 0;
     segment.sealed = false;
     const header = encodeSegmentHeader(this.#storeId, {
       inUse: true,

@@ -66,6 +66,8 @@ export class Catalog implements NoteReader {
   readonly snapshots = new Map<string, SnapshotRecord>();
   nextVolume = 1;
   nextSnapshot = 1;
+  /** Since the store was opened. */
+  deletedSnapshots = 0;
   scrub: ScrubState = { cursor: 0, completed: null };
 
   image(bytes: Uint8Array): void {
@@ -110,6 +112,7 @@ export class Catalog implements NoteReader {
         break;
       case "delete-snapshot":
         this.snapshots.delete(operation.id);
+        this.deletedSnapshots++;
         break;
       case "counters":
         this.nextVolume = operation.nextVolume;

@@ -6,7 +6,7 @@ import { NodeReader } from "./node-reader.ts";
 import { NodeWriter } from "./node-writer.ts";
 import { encodeCut, encodeHead } from "./notes.ts";
 import { Overlay } from "./overlay.ts";
-import { Pacer } from "./pacer.ts";
+import { Pacer } from "../blob/pacer.ts";
 import { TreeBuilder } from "./tree-builder.ts";
 import type { Volume } from "./volume.ts";
 import type { VolumeState } from "./volume-state.ts";

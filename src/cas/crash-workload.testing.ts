@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { FrameArena } from "../arena/frame-arena.ts";
 import type { CrashDisk } from "../blob/crash-disk.testing.ts";
 import { FileStore } from "../blob/file-store.ts";
@@ -57,9 +58,9 @@ export async function contentOf(volume: Volume): Promise<Content> {
     const status = await request.done;
     if (status !== BlockStatus.ok)
       throw new Error(`block ${request.lba} cannot be read: ${status}`);
-    const data = arena.bytes.subarray(request.memoryOffset, request.memoryOffset + BLOCK_BYTES);
+    const data = new Uint32Array(arena.memory, request.memoryOffset, BLOCK_BYTES / 4);
     const [value] = data;
-    if (!data.every((byte) => byte === value)) throw new Error(`block ${request.lba} is mixed`);
+    if (!data.every((word) => word === value)) throw new Error(`block ${request.lba} is mixed`);
     if (value !== 0) content.set(request.lba, value);
   }
   return content;
@@ -85,12 +86,15 @@ export class CrashWorkload {
   readonly #snapshots: Snapshots;
   readonly #volumes = new Map<string, Volume>();
   #names = 0;
+  #values: number;
 
   private constructor(cas: CasStore, model: CrashModel, random: () => number) {
     this.#cas = cas;
     this.#snapshots = new Snapshots(cas);
     this.model = model;
     this.#random = random;
+    // Content of a run before this one may come again, too.
+    this.#values = Math.floor(random() * 300);
   }
 
   static async begin(
@@ -144,8 +148,8 @@ export class CrashWorkload {
       if (change.value === 0) {
         volume.trim(request);
       } else {
-        const end = request.memoryOffset + change.count * BLOCK_BYTES;
-        arena.bytes.fill(change.value, request.memoryOffset, end);
+        const words = (change.count * BLOCK_BYTES) / 4;
+        new Uint32Array(arena.memory, request.memoryOffset, words).fill(change.value);
         volume.write(request);
       }
       touched.add(volume);
@@ -168,8 +172,16 @@ export class CrashWorkload {
       volume,
       first: place,
       count: Math.min(count, BLOCKS - place),
-      value: isTrim ? 0 : 1 + Math.floor(this.#random() * 40),
+      value: isTrim ? 0 : this.#value(),
     };
+  }
+
+  /** Mostly new content, sometimes one that was there before and may be garbage by now. */
+  #value(): number {
+    if (this.#values > 0 && this.#random() < 0.3) {
+      return Math.max(1, this.#values - Math.floor(this.#random() * 200));
+    }
+    return ++this.#values;
   }
 
   async #takeSnapshot(): Promise<void> {
@@ -226,8 +238,18 @@ export class CrashWorkload {
 
   async #collect(): Promise<void> {
     const collector = new GarbageCollector(this.#cas);
-    const collecting = collector.collect({ liveThreshold: 0.8 });
-    if (this.#random() < 0.6) await this.#write();
+    const collection = { isRunning: true };
+    const collecting = collector.collect({ liveThreshold: 0.8 }).finally(() => {
+      collection.isRunning = false;
+    });
+    const writesAtMost = this.#random() < 0.7 ? Infinity : 0;
+    for (let count = 0; count < writesAtMost && collection.isRunning; count++) {
+      const isCheckpoint = this.#random() < 0.2;
+      await Promise.all([this.#write(), isCheckpoint ? this.#cas.checkpoint() : undefined]);
+      this.model.settle();
+      // The disk of the test takes no time; the collection waits for turns of the event loop.
+      await nextTurn();
+    }
     await collecting;
   }
 

@@ -2,7 +2,7 @@ import { HASH_BYTES, hashKey, isNullHash } from "../blob/hash.ts";
 import type { CasStore } from "./cas-store.ts";
 import { ARITY, Geometry } from "./geometry.ts";
 import { NodeReader } from "./node-reader.ts";
-import { Pacer } from "./pacer.ts";
+import { Pacer } from "../blob/pacer.ts";
 import { type LbaRange, LbaRanges } from "./lba-ranges.ts";
 import { walkTree } from "./tree-walk.ts";
 

@@ -1,5 +1,6 @@
 import { BlobFetch, type BlobStore, FetchOutcome, StoreFault } from "../blob/blob-store.ts";
 import { HASH_BYTES, hashToHex } from "../blob/hash.ts";
+import { ARITY } from "./geometry.ts";
 import { decodeNode, MAX_NODE_BYTES, PAGE_BYTES } from "./merkle-node.ts";
 
 /** A node of the tree that is not there or not readable. */
@@ -22,6 +23,7 @@ export interface NodeRequest {
 /** Reads nodes of trees, many at once. */
 export class NodeReader {
   readonly #store: BlobStore;
+  readonly #free: NodeFetch[] = [];
 
   constructor(store: BlobStore) {
     this.#store = store;
@@ -39,18 +41,17 @@ export class NodeReader {
     if (requests.length === 0) return Promise.resolve([]);
     return new Promise((resolve) => {
       const results: (Uint8Array | NodeFault)[] = [];
-      // Two buffers for all of them: memory for each node would be most of the work.
-      const blobs = Buffer.allocUnsafeSlow(requests.length * MAX_NODE_BYTES);
+      // One allocation instead of one for each: they all die together.
       const pages = new Uint8Array(requests.length * PAGE_BYTES);
       let running = requests.length;
       requests.forEach(({ hashes, hashOffset }, index) => {
+        const fetch = this.#free.pop() ?? new NodeFetch();
         const page = pages.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES);
-        const fetch = new NodeFetch(hashes, hashOffset, level, page, (result) => {
+        fetch.begin(hashes, hashOffset, level, page, (result) => {
           results[index] = result;
+          if (this.#free.length < ARITY) this.#free.push(fetch);
           if (--running === 0) resolve(results);
         });
-        fetch.target = blobs;
-        fetch.targetOffset = index * MAX_NODE_BYTES;
         this.#store.fetch(fetch);
       });
       this.#store.submit();
@@ -58,34 +59,41 @@ export class NodeReader {
   }
 }
 
-class NodeFetch extends BlobFetch {
-  readonly #level: number;
-  readonly #page: Uint8Array;
-  readonly #done: (page: Uint8Array | NodeFault) => void;
+const NO_PAGE = new Uint8Array(0);
 
-  constructor(
+class NodeFetch extends BlobFetch {
+  #level = 0;
+  #page: Uint8Array = NO_PAGE;
+  #done: (page: Uint8Array | NodeFault) => void = () => {};
+
+  constructor() {
+    super();
+    this.capacityBytes = MAX_NODE_BYTES;
+    this.target = new Uint8Array(MAX_NODE_BYTES);
+  }
+
+  begin(
     hashes: Uint8Array,
     hashOffset: number,
     level: number,
     page: Uint8Array,
-    done: (page: Uint8Array | NodeFault) => void,
-  ) {
-    super();
+    done: (result: Uint8Array | NodeFault) => void,
+  ): void {
+    this.hash.set(hashes.subarray(hashOffset, hashOffset + HASH_BYTES));
     this.#level = level;
     this.#page = page;
     this.#done = done;
-    this.hash.set(hashes.subarray(hashOffset, hashOffset + HASH_BYTES));
-    this.capacityBytes = MAX_NODE_BYTES;
   }
 
   fetched(): void {
     if (this.outcome !== FetchOutcome.ok) {
       const kind = this.outcome === FetchOutcome.missing ? "missing" : "damaged";
-      this.#done(new NodeFault(kind, this.hash, this.#level));
+      this.#done(new NodeFault(kind, this.hash.slice(), this.#level));
       return;
     }
-    const node = this.target.subarray(this.targetOffset, this.targetOffset + this.lengthBytes);
-    const isNode = decodeNode(this.#level, node, this.#page, 0);
-    this.#done(isNode ? this.#page : new NodeFault("damaged", this.hash, this.#level));
+    const page = this.#page;
+    this.#page = NO_PAGE;
+    const isNode = decodeNode(this.#level, this.target.subarray(0, this.lengthBytes), page, 0);
+    this.#done(isNode ? page : new NodeFault("damaged", this.hash.slice(), this.#level));
   }
 }

@@ -4,6 +4,7 @@ import { CrashDisk } from "../blob/crash-disk.testing.ts";
 import { FileStore } from "../blob/file-store.ts";
 import { BlockStatus } from "../storage/block-storage.ts";
 import { finish, TestDisk } from "../storage/block-storage.testing.ts";
+import { AutoCollector } from "./auto-collector.ts";
 import { CasStore } from "./cas-store.ts";
 import { GarbageCollector } from "./garbage-collector.ts";
 import { SnapshotTimer } from "./snapshot-timer.ts";
@@ -223,6 +224,27 @@ test("says what each snapshot holds alone, and a collection gives exactly that b
   expect((await disk.readBack(1000 * 8, 8)).subarray(0, 6)).toEqual(
     new Uint8Array(Buffer.from("1/1000")),
   );
+  await cas.close();
+});
+
+test("garbage is collected by itself when enough was written or a snapshot is gone", async () => {
+  const fixture = await new Fixture().open();
+  const { cas, snapshots } = fixture;
+  await cas.createVolume("disk", 64 * MIB);
+  const disk = fixture.attach("disk");
+  const collector = new AutoCollector(cas, { checkEveryMs: 5, minBytes: 3 * MIB, minShare: 0.25 });
+  expect(collector.isDue()).toBe(false);
+  await fillUnique(disk, 0, 1200, 1);
+  expect(collector.isDue()).toBe(true);
+  await snapshots.create("disk");
+  await finish(disk, [disk.trim(0, 64 * 2048)]);
+  collector.start();
+  await expect.poll(() => collector.isDue()).toBe(false);
+  const { blobs } = cas.store.statistics;
+  expect(blobs).toBeGreaterThan(1200);
+  await snapshots.delete("1");
+  await expect.poll(() => cas.store.statistics.blobs, { timeout: 5000 }).toBeLessThan(blobs / 2);
+  await collector.stop();
   await cas.close();
 });
 
