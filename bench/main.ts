@@ -1,14 +1,15 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { cpus, loadavg, release, totalmem } from "node:os";
+import { existsSync, readFileSync } from "node:fs";
+import { cpus } from "node:os";
 import { dirname, join, relative, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { UsageError } from "../src/errors.ts";
 import { buildPrograms } from "./build.ts";
-import { giveToCaller } from "./caller.ts";
 import { outcomeOf } from "./child-process.ts";
 import { Images } from "./images.ts";
+import { describeMachine } from "./machine.ts";
+import { wholeNumber, writeForCaller } from "./output.ts";
 import { insertFigures, renderFigures } from "./report.ts";
-import type { BenchResult, Machine, SuiteResult } from "./result.ts";
+import type { BenchResult, SuiteResult } from "./result.ts";
 import { aoed, nullTarget, peerFromTemplate, type ServerKind, vblade } from "./servers.ts";
 import { type RunSettings, runSuite } from "./suite-run.ts";
 import { type Suite, suitesFor } from "./suites.ts";
@@ -66,14 +67,6 @@ function parseOptions(): Options {
   };
 }
 
-function wholeNumber(text: string, name: string, least: number): number {
-  const value = Number(text);
-  if (!Number.isSafeInteger(value) || value < least) {
-    throw new UsageError(`${name}: ${JSON.stringify(text)} is not a whole number from ${least}`);
-  }
-  return value;
-}
-
 /** What a minimal machine lacks, found before anything is started. */
 async function checkRequirements(): Promise<void> {
   if (process.getuid?.() !== 0) {
@@ -103,19 +96,6 @@ async function missing(programs: Record<string, string>): Promise<string[]> {
     if (status !== 0) packages.push(name);
   }
   return packages;
-}
-
-async function describeMachine(diskDirectory: string): Promise<Machine> {
-  const disk = await outcomeOf(["findmnt", "-no", "FSTYPE", "--target", diskDirectory]);
-  return {
-    processor: cpus()[0]?.model.trim() ?? "unknown",
-    processors: cpus().length,
-    memoryGib: Math.round(totalmem() / 2 ** 30),
-    kernel: release(),
-    node: process.versions.node,
-    diskFileSystem: disk.output.trim(),
-    loadAverage: loadavg()[0],
-  };
 }
 
 function chosenSuites({ quick, only }: Options): Suite[] {
@@ -185,20 +165,14 @@ async function runAll(options: Options, signal: AbortSignal): Promise<BenchResul
   };
 }
 
-function write(path: string, text: string): void {
-  mkdirSync(dirname(path), { recursive: true });
-  writeFileSync(path, text);
-  giveToCaller(path);
-}
-
 function publish(result: BenchResult, options: Options): void {
   const figures = renderFigures(result);
   process.stdout.write(`${figures}\n\n`);
-  write(options.jsonPath, `${JSON.stringify(result, undefined, 1)}\n`);
+  writeForCaller(options.jsonPath, `${JSON.stringify(result, undefined, 1)}\n`);
   process.stdout.write(`Every sample is in ${relative(process.cwd(), options.jsonPath)}.\n`);
   if (!options.writesTable) return;
   const document = join(root, "docs/benchmarks.md");
-  write(document, insertFigures(readFileSync(document, "utf8"), figures));
+  writeForCaller(document, insertFigures(readFileSync(document, "utf8"), figures));
   process.stdout.write(`The table in ${relative(process.cwd(), document)} is up to date.\n`);
 }
 

@@ -3,23 +3,27 @@ import type { BenchResult, Row, SuiteResult } from "./result.ts";
 import { pairedRatio, relativeSpread, type Summary, summarise } from "./statistics.ts";
 import { workloadName } from "./workloads.ts";
 
-const BEGIN = "<!-- figures: begin (written by make bench) -->";
-const END = "<!-- figures: end -->";
-
 /** Below this share of idle time the generator may have held a server back. */
 const SAFE_IDLE = 1 / 3;
 
 /**
  * Puts `figures` between the markers of a document and leaves the rest alone.
+ *
+ * @param name of the markers: a document has places for several tables
  * @throws Error when the markers are missing
  */
-export function insertFigures(document: string, figures: string): string {
-  const begin = document.indexOf(BEGIN);
-  const end = document.indexOf(END);
+export function insertFigures(document: string, figures: string, name = "figures"): string {
+  const beginMarker = `<!-- ${name}: begin (written by make bench) -->`;
+  const endMarker = `<!-- ${name}: end -->`;
+  const begin = document.indexOf(beginMarker);
+  const end = document.indexOf(endMarker);
   if (begin === -1 || end < begin) {
-    throw new Error(`no place for the figures: the markers "${BEGIN}" and "${END}" are missing`);
+    throw new Error(
+      `no place for the figures: the markers "${beginMarker}" and "${endMarker}" are missing`,
+    );
   }
-  return `${document.slice(0, begin + BEGIN.length)}\n\n${figures}\n${document.slice(end)}`;
+  const head = document.slice(0, begin + beginMarker.length);
+  return `${head}\n\n${figures}\n${document.slice(end)}`;
 }
 
 /** All figures of a run as Markdown. */

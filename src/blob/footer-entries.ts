@@ -11,6 +11,11 @@ import {
   SECTOR_BYTES,
 } from "./segment-format.ts";
 
+const ENTRY_WORDS = BLOB_ENTRY_BYTES / 4;
+const PREFIXES = 65536;
+/** Sorted before others may go first. */
+const ENTRIES_AT_ONCE = 4096;
+
 /** The blobs of the active segment, collected for its footer. */
 export class FooterEntries {
   #bytes = new Uint8Array(64 * BLOB_ENTRY_BYTES);
@@ -56,34 +61,53 @@ export class FooterEntries {
   }
 
   /**
-   * By hash: entries go to 65536 buckets by their first two bytes, and are sorted in each. A
+   * By hash: in the order of its first 16 bits, and then the few that share these exchanged. A
    * segment full of small blobs has half a million of them, which takes several turns.
    */
   async #sorted(): Promise<Uint8Array> {
     const pacer = new Pacer();
-    const starts = new Uint32Array(65537);
-    const bucketOf = (at: number): number => (this.#bytes[at] << 8) | this.#bytes[at + 1];
-    for (let entry = 0; entry < this.count; entry++) {
-      starts[bucketOf(entry * BLOB_ENTRY_BYTES) + 1]++;
+    const order = this.#byPrefix();
+    const source = new Uint32Array(this.#bytes.buffer);
+    const target = new Uint32Array(this.count * ENTRY_WORDS);
+    for (let start = 0; start < this.count; start += ENTRIES_AT_ONCE) {
+      await pacer.pace();
+      // An exchange may reach back into what was put in its place before.
+      const end = Math.min(start + ENTRIES_AT_ONCE, this.count);
+      const first = this.#exchange(order, start, end);
+      for (let place = first; place < end; place++) {
+        const from = order[place] * ENTRY_WORDS;
+        const to = place * ENTRY_WORDS;
+        for (let word = 0; word < ENTRY_WORDS; word++) target[to + word] = source[from + word];
+      }
     }
-    for (let bucket = 0; bucket < 65536; bucket++) starts[bucket + 1] += starts[bucket];
+    return new Uint8Array(target.buffer);
+  }
+
+  /** Puts the places from `start` to `end` in order; the first place that it changed, or `start`. */
+  #exchange(order: Uint32Array, start: number, end: number): number {
+    let first = start;
+    for (let place = Math.max(1, start); place < end; place++) {
+      const entry = order[place];
+      let at = place;
+      for (; at > 0 && this.#compare(order[at - 1], entry) > 0; at--) order[at] = order[at - 1];
+      order[at] = entry;
+      first = Math.min(first, at);
+    }
+    return first;
+  }
+
+  #byPrefix(): Uint32Array {
+    const starts = new Uint32Array(PREFIXES + 1);
+    for (let entry = 0; entry < this.count; entry++) starts[this.#prefix(entry) + 1]++;
+    for (let prefix = 0; prefix < PREFIXES; prefix++) starts[prefix + 1] += starts[prefix];
     const order = new Uint32Array(this.count);
-    const next = starts.slice();
-    for (let entry = 0; entry < this.count; entry++) {
-      order[next[bucketOf(entry * BLOB_ENTRY_BYTES)]++] = entry;
-    }
-    const byHash = (left: number, right: number): number => this.#compare(left, right);
-    for (let bucket = 0; bucket < 65536; bucket++) {
-      const [start, end] = [starts[bucket], starts[bucket + 1]];
-      if (end - start > 1) order.subarray(start, end).sort(byHash);
-      if (bucket % 256 === 0) await pacer.pace();
-    }
-    const result = new Uint8Array(this.count * BLOB_ENTRY_BYTES);
-    for (let place = 0; place < this.count; place++) {
-      const at = order[place] * BLOB_ENTRY_BYTES;
-      result.set(this.#bytes.subarray(at, at + BLOB_ENTRY_BYTES), place * BLOB_ENTRY_BYTES);
-    }
-    return result;
+    for (let entry = 0; entry < this.count; entry++) order[starts[this.#prefix(entry)]++] = entry;
+    return order;
+  }
+
+  #prefix(entry: number): number {
+    const at = entry * BLOB_ENTRY_BYTES;
+    return (this.#bytes[at] << 8) | this.#bytes[at + 1];
   }
 
   #compare(left: number, right: number): number {

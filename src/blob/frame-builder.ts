@@ -1,5 +1,6 @@
 import { type BlobBatch, MARK_KEPT } from "./blob-store.ts";
 import { type BlobIndex, MAX_SEGMENT_SLOTS } from "./blob-index.ts";
+import { copyBytes } from "./bytes.ts";
 import { HASH_BYTES, hashesEqual } from "./hash.ts";
 import type { QueuedBatch } from "./queued-batch.ts";
 import type { RecentHashes } from "./recent-hashes.ts";
@@ -169,7 +170,7 @@ export class FrameBuilder {
       const blob = this.#sourceBlobs[entry];
       const length = batch.lengths[blob];
       const offset = batch.offsets[blob];
-      this.#buffer.set(batch.sources[blob].subarray(offset, offset + length), at);
+      copyBytes(batch.sources[blob], offset, this.#buffer, at, length);
       const tableAt = FRAME_HEADER_BYTES + entry * BLOB_ENTRY_BYTES;
       putUint32(this.#buffer, tableAt + HASH_BYTES, at);
       if (moved === undefined) this.#settle(tableAt, entry, this.#start + at);

@@ -1,3 +1,4 @@
+import { copyBytes } from "../blob/bytes.ts";
 import { HASH_BYTES, hashesEqual } from "../blob/hash.ts";
 import { shim } from "../native/shim.ts";
 
@@ -73,10 +74,7 @@ export class BlockCache {
     for (let byte = 0; byte < HASH_BYTES; byte++) {
       this.#names[name + byte] = hashes[hashOffset + byte];
     }
-    this.#data.set(
-      source.subarray(sourceOffset, sourceOffset + this.blockBytes),
-      slot * this.blockBytes,
-    );
+    copyBytes(source, sourceOffset, this.#data, slot * this.blockBytes, this.blockBytes);
     const bucket = this.#bucketOf(hashes, hashOffset);
     this.#next[slot] = this.#first[bucket];
     this.#first[bucket] = slot;

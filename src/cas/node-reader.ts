@@ -41,11 +41,14 @@ export class NodeReader {
     if (requests.length === 0) return Promise.resolve([]);
     return new Promise((resolve) => {
       const results: (Uint8Array | NodeFault)[] = [];
+      // One allocation instead of one for each: they all die together.
+      const pages = new Uint8Array(requests.length * PAGE_BYTES);
       let running = requests.length;
       requests.forEach(({ hashes, hashOffset }, index) => {
         const fetch = this.#free.pop() ?? new NodeFetch();
-        fetch.begin(hashes, hashOffset, level, (page) => {
-          results[index] = page;
+        const page = pages.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES);
+        fetch.begin(hashes, hashOffset, level, page, (result) => {
+          results[index] = result;
           if (this.#free.length < ARITY) this.#free.push(fetch);
           if (--running === 0) resolve(results);
         });
@@ -56,8 +59,11 @@ export class NodeReader {
   }
 }
 
+const NO_PAGE = new Uint8Array(0);
+
 class NodeFetch extends BlobFetch {
   #level = 0;
+  #page: Uint8Array = NO_PAGE;
   #done: (page: Uint8Array | NodeFault) => void = () => {};
 
   constructor() {
@@ -70,10 +76,12 @@ class NodeFetch extends BlobFetch {
     hashes: Uint8Array,
     hashOffset: number,
     level: number,
-    done: (page: Uint8Array | NodeFault) => void,
+    page: Uint8Array,
+    done: (result: Uint8Array | NodeFault) => void,
   ): void {
     this.hash.set(hashes.subarray(hashOffset, hashOffset + HASH_BYTES));
     this.#level = level;
+    this.#page = page;
     this.#done = done;
   }
 
@@ -83,7 +91,8 @@ class NodeFetch extends BlobFetch {
       this.#done(new NodeFault(kind, this.hash.slice(), this.#level));
       return;
     }
-    const page = new Uint8Array(PAGE_BYTES);
+    const page = this.#page;
+    this.#page = NO_PAGE;
     const isNode = decodeNode(this.#level, this.target.subarray(0, this.lengthBytes), page, 0);
     this.#done(isNode ? page : new NodeFault("damaged", this.hash.slice(), this.#level));
   }

@@ -1,3 +1,4 @@
+import { copyBytes } from "../blob/bytes.ts";
 import { HASH_BYTES } from "../blob/hash.ts";
 import type { Overlay } from "./overlay.ts";
 import type { ZeroRange } from "./write-group.ts";
@@ -57,11 +58,11 @@ export function encodeChanges(
     putUint64(view, at + 8, count);
     at += RANGE_BYTES;
   }
-  for (const [block, slot] of blocks) {
+  blocks.forEach((slot, block) => {
     putUint64(view, at, block);
-    bytes.set(hashes.subarray(slot * HASH_BYTES, (slot + 1) * HASH_BYTES), at + 8);
+    copyBytes(hashes, slot * HASH_BYTES, bytes, at + 8, HASH_BYTES);
     at += ENTRY_BYTES;
-  }
+  });
   return bytes;
 }
 

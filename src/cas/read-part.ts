@@ -1,3 +1,4 @@
+import { copyBytes } from "../blob/bytes.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 
 /** Some sectors of a block, and where they go. */
@@ -32,12 +33,12 @@ export function copyPart(
   const { within, count, target, filled } = part;
   const from = block + within * SECTOR_BYTES;
   if (filled === undefined) {
-    memory.set(source.subarray(from, from + count * SECTOR_BYTES), target);
+    copyBytes(source, from, memory, target, count * SECTOR_BYTES);
     return;
   }
   for (let sector = 0; sector < count; sector++) {
     if (filled[within + sector] === 1) continue;
-    const at = from + sector * SECTOR_BYTES;
-    memory.set(source.subarray(at, at + SECTOR_BYTES), target + sector * SECTOR_BYTES);
+    const done = sector * SECTOR_BYTES;
+    copyBytes(source, from + done, memory, target + done, SECTOR_BYTES);
   }
 }

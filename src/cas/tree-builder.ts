@@ -1,3 +1,4 @@
+import { copyBytes } from "../blob/bytes.ts";
 import { HASH_BYTES, isNullHash, NULL_HASH } from "../blob/hash.ts";
 import { ARITY, spanOf } from "./geometry.ts";
 import { PAGE_BYTES } from "./merkle-node.ts";
@@ -97,13 +98,16 @@ export class TreeBuilder {
     if (region.cleared) page.fill(0);
     const leaves = changedLeaves(region);
     await this.#loadLeaves(region, page, leaves);
-    const placeOf = new Map(leaves.map((leaf, place) => [leaf, place]));
-    for (const [block, place] of region.places) {
-      const at = (placeOf.get(block >> 7) as number) * PAGE_BYTES + (block & 127) * HASH_BYTES;
+    const placeOf = new Uint8Array(ARITY);
+    leaves.forEach((leaf, place) => {
+      placeOf[leaf] = place;
+    });
+    region.places.forEach((place, block) => {
+      const at = placeOf[block >> 7] * PAGE_BYTES + (block & 127) * HASH_BYTES;
       const from = place * HASH_BYTES;
-      this.#pages.set(region.hashes.subarray(from, from + HASH_BYTES), at);
+      copyBytes(region.hashes, from, this.#pages, at, HASH_BYTES);
       this.#options.visitHash?.(region.hashes, from);
-    }
+    });
     if (this.#options.leafBuilt !== undefined) {
       const firstLeaf = first / ARITY;
       leaves.forEach((leaf, place) => {
@@ -134,10 +138,13 @@ export class TreeBuilder {
 }
 
 function changedLeaves(region: Region): number[] {
-  const leaves = new Set<number>();
-  region.clearedLeaves?.forEach((isCleared, leaf) => {
-    if (isCleared === 1) leaves.add(leaf);
+  const isChanged = region.clearedLeaves?.slice() ?? new Uint8Array(ARITY);
+  region.places.forEach((_place, block) => {
+    isChanged[block >> 7] = 1;
   });
-  for (const block of region.places.keys()) leaves.add(block >> 7);
-  return [...leaves].toSorted((left, right) => left - right);
+  const leaves: number[] = [];
+  isChanged.forEach((changed, leaf) => {
+    if (changed === 1) leaves.push(leaf);
+  });
+  return leaves;
 }

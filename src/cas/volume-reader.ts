@@ -350,7 +350,7 @@ export class VolumeReader {
   #prefetchInLeaf(start: number, end: number): void {
     const page = this.#pages.find(Math.floor(start / ARITY));
     for (let block = start; block < end; block++) {
-      if (this.#groups.some((group) => group.slots.has(block) || group.zeroes(block))) continue;
+      if (this.#isInGroups(block)) continue;
       const found = this.#state.lookup(block, this.#hash);
       const isInTree = found === Found.nothing && page >= 0;
       if (found === Found.zero || (found === Found.nothing && !isInTree)) continue;
@@ -359,5 +359,11 @@ export class VolumeReader {
       if (isNullHash(hashes, offset) || this.#blocks.has(hashes, offset)) continue;
       this.#fetchBlock(hashes, offset, undefined, undefined);
     }
+  }
+  #isInGroups(block: number): boolean {
+    for (const group of this.#groups) {
+      if (group.slots.has(block) || group.zeroes(block)) return true;
+    }
+    return false;
   }
 }

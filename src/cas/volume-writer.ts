@@ -1,4 +1,5 @@
 import { BlobBatch, type BlobStore, type StoreFault } from "../blob/blob-store.ts";
+import { bytesEqual, copyBytes } from "../blob/bytes.ts";
 import { HASH_BYTES, hashPieces } from "../blob/hash.ts";
 import {
   type BlockRequest,
@@ -208,8 +209,8 @@ export class VolumeWriter {
     const finished = (): void => {
       if (--waiting === 0) this.#append(group);
     };
-    for (const [block, slot] of group.slots) {
-      if (group.isComplete(slot)) continue;
+    group.slots.forEach((slot, block) => {
+      if (group.isComplete(slot)) return;
       waiting++;
       const old = new Uint8Array(group.blockBytes);
       this.#oldContent(block, 0, old, (isRead) => {
@@ -217,7 +218,7 @@ export class VolumeWriter {
         else group.failedBlocks.add(block);
         finished();
       });
-    }
+    });
     if (waiting > 1) this.#store.submit();
     finished();
   }
@@ -247,8 +248,7 @@ export class VolumeWriter {
     if (group.slots.size > this.#offsets.length) this.#makeRoom(group.slots.size);
     for (const slot of group.slots.values()) {
       const at = slot * group.blockBytes;
-      const block = group.data.subarray(at, at + group.blockBytes);
-      if (Buffer.compare(block, this.#zeroBlock) === 0) {
+      if (bytesEqual(group.data, at, this.#zeroBlock, 0, group.blockBytes)) {
         group.hashes.fill(0, slot * HASH_BYTES, (slot + 1) * HASH_BYTES);
         continue;
       }
@@ -257,11 +257,8 @@ export class VolumeWriter {
     }
     hashPieces(group.data, this.#offsets, this.#lengths, count, this.#names);
     for (let blob = 0; blob < count; blob++) {
-      const from = blob * HASH_BYTES;
-      group.hashes.set(
-        this.#names.subarray(from, from + HASH_BYTES),
-        this.#slotOf[blob] * HASH_BYTES,
-      );
+      const to = this.#slotOf[blob] * HASH_BYTES;
+      copyBytes(this.#names, blob * HASH_BYTES, group.hashes, to, HASH_BYTES);
     }
     return count;
   }

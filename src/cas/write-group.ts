@@ -1,3 +1,4 @@
+import { copyBytes } from "../blob/bytes.ts";
 import { HASH_BYTES } from "../blob/hash.ts";
 import { type BlockRequest, SECTOR_BYTES } from "../storage/block-storage.ts";
 
@@ -87,7 +88,7 @@ export class WriteGroup {
       const at = slot * this.blockBytes + within * SECTOR_BYTES;
       const lengthBytes = count * SECTOR_BYTES;
       if (source === null) this.data.fill(0, at, at + lengthBytes);
-      else this.data.set(source.subarray(from, from + lengthBytes), at);
+      else copyBytes(source, from, this.data, at, lengthBytes);
       this.#markPresent(slot, within, count);
       sector += count;
       from += lengthBytes;
@@ -153,7 +154,7 @@ export class WriteGroup {
       if (this.isPresent(slot, within)) continue;
       const from = oldOffset + within * SECTOR_BYTES;
       const at = slot * this.blockBytes + within * SECTOR_BYTES;
-      this.data.set(old.subarray(from, from + SECTOR_BYTES), at);
+      copyBytes(old, from, this.data, at, SECTOR_BYTES);
     }
     this.#markPresent(slot, 0, this.sectorsPerBlock);
   }
