@@ -283,26 +283,6 @@ void disk_run_chain(const struct disk_table *table, int32_t head)
     }
 }
 
-static bool page_is_cached(int descriptor, int64_t offset)
-{
-    uint8_t byte;
-    struct iovec vector = {&byte, 1};
-    return preadv2(descriptor, &vector, 1, offset, RWF_NOWAIT) == 1;
-}
-
-/*
- * A buffered write waits for the disk when it covers a page in part and that page must be read
- * first: whole pages, and edges in pages that are in memory, do not.
- */
-static bool edges_are_cached(const struct run *run)
-{
-    int64_t page = sysconf(_SC_PAGESIZE);
-    int64_t end = run->offset + run->length;
-    if (run->offset % page != 0 && !page_is_cached(run->descriptor, run->offset))
-        return false;
-    return end % page == 0 || page_is_cached(run->descriptor, end - 1);
-}
-
 static ssize_t write_now(struct run *run, int32_t *flags)
 {
     if ((*flags & (DISK_IN_MEMORY | DISK_NO_NOWAIT_WRITE)) == 0) {
@@ -312,7 +292,8 @@ static ssize_t write_now(struct run *run, int32_t *flags)
             return moved;
         *flags |= DISK_NO_NOWAIT_WRITE;
     }
-    if ((*flags & DISK_IN_MEMORY) == 0 && !edges_are_cached(run))
+    /* A plain write may wait for the journal or for others' dirty pages: that is for a thread. */
+    if ((*flags & DISK_IN_MEMORY) == 0)
         return -1;
     return pwritev(run->descriptor, run->vectors, run->count, run->offset);
 }

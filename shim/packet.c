@@ -11,6 +11,7 @@
 #include <linux/if_packet.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 
 /* Added to the kernel's interface in Linux 4.20; older headers do not name it. */
 #ifndef PACKET_IGNORE_OUTGOING
@@ -41,6 +42,8 @@ static napi_value packet_open(napi_env env, napi_callback_info info)
      * delays but does not harm. */
     setsockopt(descriptor, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on);
     setsockopt(descriptor, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on);
+    /* So that a frame's time in the socket is known; see packetReceive. */
+    setsockopt(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
     set_buffer(descriptor, SO_RCVBUFFORCE, SO_RCVBUF, shim_int32(env, arguments[0]));
     set_buffer(descriptor, SO_SNDBUFFORCE, SO_SNDBUF, shim_int32(env, arguments[1]));
     return shim_number(env, descriptor);
@@ -80,15 +83,33 @@ static napi_value packet_filter(napi_env env, napi_callback_info info)
     return shim_number(env, result == 0 ? 0 : -errno);
 }
 
+static int64_t milliseconds(const struct timespec *time)
+{
+    return (int64_t)time->tv_sec * 1000 + time->tv_nsec / 1000000;
+}
+
+/* When the kernel received a frame, in milliseconds; nowMs when it did not say. */
+static int64_t arrival_ms(struct msghdr *message, int64_t now_ms)
+{
+    struct cmsghdr *control = CMSG_FIRSTHDR(message);
+    if (control == NULL || control->cmsg_level != SOL_SOCKET ||
+        control->cmsg_type != SCM_TIMESTAMPNS)
+        return now_ms;
+    struct timespec arrival;
+    memcpy(&arrival, CMSG_DATA(control), sizeof arrival);
+    return milliseconds(&arrival);
+}
+
 /*
- * packetReceive(descriptor, arena, offsets, lengths, count, capacityBytes): fills the frames at the
- * first `count` offsets. lengths[i] is the frame's length, or -1 when it was longer than the
- * capacity. Returns how many frames came, or a negative errno (-EAGAIN: none).
+ * packetReceive(descriptor, arena, offsets, lengths, count, capacityBytes, oldestMs): fills the
+ * frames at the first `count` offsets. lengths[i] is the frame's length, -1 when it was longer than
+ * the capacity, or -2 when it had waited in the socket for more than oldestMs. Returns how many
+ * frames came, or a negative errno (-EAGAIN: none).
  */
 static napi_value packet_receive(napi_env env, napi_callback_info info)
 {
-    napi_value arguments[6];
-    shim_arguments(env, info, 6, arguments);
+    napi_value arguments[7];
+    shim_arguments(env, info, 7, arguments);
     struct frame_batch batch;
     if (!frame_batch_of(env, arguments + 1, 0, shim_int32(env, arguments[4]),
                         shim_int32(env, arguments[5]), &batch))
@@ -96,20 +117,34 @@ static napi_value packet_receive(napi_env env, napi_callback_info info)
 
     struct mmsghdr messages[FRAME_BATCH_MAXIMUM];
     struct iovec parts[FRAME_BATCH_MAXIMUM];
+    union {
+        struct cmsghdr header;
+        uint8_t bytes[CMSG_SPACE(sizeof(struct timespec))];
+    } controls[FRAME_BATCH_MAXIMUM];
     memset(messages, 0, (size_t)batch.count * sizeof messages[0]);
     for (int index = 0; index < batch.count; index++) {
         parts[index].iov_base = frame_batch_at(&batch, index);
         parts[index].iov_len = (size_t)batch.capacity_bytes;
         messages[index].msg_hdr.msg_iov = &parts[index];
         messages[index].msg_hdr.msg_iovlen = 1;
+        messages[index].msg_hdr.msg_control = &controls[index];
+        messages[index].msg_hdr.msg_controllen = sizeof controls[index];
     }
     int received = recvmmsg(shim_int32(env, arguments[0]), messages, (unsigned int)batch.count,
                             MSG_DONTWAIT, NULL);
     if (received < 0)
         return shim_number(env, -errno);
+    struct timespec now;
+    clock_gettime(CLOCK_REALTIME, &now);
+    int64_t now_ms = milliseconds(&now);
+    int64_t oldest_ms = shim_int32(env, arguments[6]);
     for (int index = 0; index < received; index++) {
-        bool truncated = (messages[index].msg_hdr.msg_flags & MSG_TRUNC) != 0;
-        batch.lengths[index] = truncated ? -1 : (int32_t)messages[index].msg_len;
+        struct msghdr *message = &messages[index].msg_hdr;
+        batch.lengths[index] = (int32_t)messages[index].msg_len;
+        if ((message->msg_flags & MSG_TRUNC) != 0)
+            batch.lengths[index] = -1;
+        else if (now_ms - arrival_ms(message, now_ms) > oldest_ms)
+            batch.lengths[index] = -2;
     }
     return shim_number(env, received);
 }

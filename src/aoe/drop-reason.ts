@@ -19,8 +19,8 @@ export const dropReasons = [
   "no_frame",
   /** It had waited so long that its sender must have sent it again. */
   "stale",
-  /** The server is shutting down. */
-  "stopping",
+  /** Its target had as many commands under way as it may. */
+  "overloaded",
 ] as const;
 
 export type DropReason = (typeof dropReasons)[number];

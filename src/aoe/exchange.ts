@@ -27,6 +27,7 @@ export class Exchange extends AtaCommand {
   readonly frame: number;
   readonly #statistics: ExchangeStatistics;
   port!: ReplyPort;
+  #isCounted = false;
 
   constructor(
     bytes: Uint8Array,
@@ -57,7 +58,25 @@ export class Exchange extends AtaCommand {
     this.#send(lengthBytes, error);
   }
 
+  /**
+   * Counts the command among those that its target has under way, until it is answered.
+   * @returns false when there are `limit` already
+   */
+  enter(limit: number): boolean {
+    if (this.target.commandsUnderWay >= limit) return false;
+    this.target.commandsUnderWay++;
+    this.#isCounted = true;
+    return true;
+  }
+
+  #leave(): void {
+    if (!this.#isCounted) return;
+    this.#isCounted = false;
+    this.target.commandsUnderWay--;
+  }
+
   drop(reason: DropReason): void {
+    this.#leave();
     this.#statistics.dropped++;
     this.port.drops[reason]++;
     this.port.release(this.frame);
@@ -72,6 +91,7 @@ export class Exchange extends AtaCommand {
       bytes.fill(0, frameOffset + frameBytes, frameOffset + MINIMUM_FRAME_BYTES);
       frameBytes = MINIMUM_FRAME_BYTES;
     }
+    this.#leave();
     this.#statistics.answered++;
     port.send(this.frame, frameBytes);
   }

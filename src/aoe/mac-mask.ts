@@ -13,6 +13,7 @@ import {
   writeMaskResult,
 } from "./access.wire.ts";
 import type { Exchange } from "./exchange.ts";
+import { sameMacs } from "./same-macs.ts";
 import { AoeError, ETHERNET_HEADER_BYTES } from "./header.wire.ts";
 
 /**
@@ -38,7 +39,8 @@ function editMask(exchange: Exchange): void {
   const limit = maskLimit(exchange);
   const change = exchange.target.changeState((state) => {
     outcome = applyDirectives(state.mask, directives, limit);
-    return outcome.error === MaskError.none ? { ...state, mask: outcome.mask } : undefined;
+    if (outcome.error !== MaskError.none || sameMacs(outcome.mask, state.mask)) return undefined;
+    return { ...state, mask: outcome.mask };
   });
   change.then(
     () => {

@@ -9,6 +9,7 @@ import {
   writeReservation,
 } from "./access.wire.ts";
 import type { Exchange } from "./exchange.ts";
+import { sameMacs } from "./same-macs.ts";
 import { AoeError, ETHERNET_HEADER_BYTES, MAC_BYTES, sourceMac } from "./header.wire.ts";
 
 /**
@@ -50,7 +51,8 @@ async function reserveFor(
   await target.changeState((state) => {
     const holders = state.reservation;
     isGranted = force || holders.length === 0 || holders.includes(requester);
-    return isGranted ? { ...state, reservation: macs } : undefined;
+    if (!isGranted || sameMacs(macs, holders)) return undefined;
+    return { ...state, reservation: macs };
   });
   if (isGranted) await finishedWrites(target);
   return isGranted;

@@ -59,6 +59,11 @@ export class Responder {
   readonly #identity: ConfigIdentity;
   readonly #onResponse: ResponderOptions["onResponse"];
   readonly #exchanges: Exchange[] = [];
+  /**
+   * ATA commands that one target may have under way: a disk that hangs leaves half of the frames to
+   * the others.
+   */
+  readonly #commandsLimit: number;
 
   constructor(options: ResponderOptions) {
     this.#arena = options.arena;
@@ -67,6 +72,7 @@ export class Responder {
     this.#engine = options.engine;
     this.#identity = options.identity;
     this.#onResponse = options.onResponse;
+    this.#commandsLimit = Math.ceil(options.arena.frameCount / 2);
     for (let frame = 0; frame < options.arena.frameCount; frame++) {
       const offset = options.arena.frameOffset(frame);
       this.#exchanges.push(new Exchange(this.#bytes, frame, offset, this.statistics));
@@ -179,6 +185,7 @@ export class Responder {
         return exchange.replyError(AoeError.targetReserved);
       }
     }
+    if (!exchange.enter(this.#commandsLimit)) return exchange.drop("overloaded");
     exchange.frameSectors = frameSectors(exchange.port.mtuBytes);
     this.#engine.execute(exchange);
   }

@@ -36,6 +36,10 @@ export const AtaOpcode = {
 
 const ACTIVE_OR_IDLE = 0xff;
 const FEATURE_TRIM = 0x01;
+/** Blocks of ranges in one TRIM command: more in one frame would keep everything else waiting. */
+const TRIM_BLOCKS = 1;
+/** Ranges that one target may have under way. */
+const TRIMS_LIMIT = 1024;
 const ENABLE_WRITE_CACHE = 0x02;
 const DISABLE_WRITE_CACHE = 0x82;
 
@@ -87,7 +91,7 @@ export class AtaEngine {
       shelf: target.shelf,
       slot: target.slot,
       firmware: this.#firmware,
-      trimBlocks: command.frameSectors,
+      trimBlocks: TRIM_BLOCKS,
     };
     const data = frameOffset + ATA_DATA_OFFSET_BYTES;
     writeIdentify(bytes, data, identity, target.storage.info());
@@ -155,29 +159,46 @@ function setFeatures(command: AtaCommand): void {
   abort(command);
 }
 
-/** TRIM: all ranges are checked before the first is trimmed. */
+/**
+ * TRIM: all ranges are checked before the first is trimmed. One that would be too much at once is
+ * refused, which loses nothing: the data stays.
+ */
 function dataSetManagement(command: AtaCommand): void {
   const { bytes, frameOffset, target } = command;
   const info = target.storage.info();
-  const blocks = ataSectorCount(bytes, frameOffset);
   const isTrim = ataFeatures(bytes, frameOffset) === FEATURE_TRIM;
   if (!isTrim || !info.canTrim || info.readOnly) return abort(command);
-  if (blocks === 0 || payloadBytes(command) < blocks * SECTOR_BYTES) return abort(command);
+  const isOneBlock = ataSectorCount(bytes, frameOffset) === TRIM_BLOCKS;
+  if (!isOneBlock || payloadBytes(command) < TRIM_BLOCKS * SECTOR_BYTES) return abort(command);
+  if (target.trimsUnderWay > TRIMS_LIMIT) return abort(command);
 
-  const first = frameOffset + ATA_DATA_OFFSET_BYTES;
-  const parts: TrimPart[] = [];
   const trim = new TrimProgress(command);
-  for (let index = 0; index < dataSetRangeCount(blocks); index++) {
-    const range = dataSetRange(bytes, first, index);
-    if (range.sectors === 0) continue;
-    if (range.lba + range.sectors > info.sectors) return fail(command, AtaError.idNotFound);
-    parts.push(new TrimPart(trim, range.lba, range.sectors));
+  const parts = trimParts(command, trim);
+  if (parts.some(({ lba, lengthSectors }) => lba + lengthSectors > info.sectors)) {
+    return fail(command, AtaError.idNotFound);
   }
   target.statistics.trims++;
   trim.start(parts);
 }
 
-/** A TRIM command under way. It is rare and may have a thousand ranges: these are not pooled. */
+/** The ranges of the command, those that follow each other as one. */
+function trimParts(command: AtaCommand, trim: TrimProgress): TrimPart[] {
+  const parts: TrimPart[] = [];
+  const first = command.frameOffset + ATA_DATA_OFFSET_BYTES;
+  for (let index = 0; index < dataSetRangeCount(TRIM_BLOCKS); index++) {
+    const range = dataSetRange(command.bytes, first, index);
+    if (range.sectors === 0) continue;
+    const previous = parts.at(-1);
+    if (previous !== undefined && previous.lba + previous.lengthSectors === range.lba) {
+      previous.lengthSectors += range.sectors;
+    } else {
+      parts.push(new TrimPart(trim, range.lba, range.sectors));
+    }
+  }
+  return parts;
+}
+
+/** A TRIM command under way. It is rare and may have 64 ranges: these are not pooled. */
 class TrimProgress {
   readonly #command: AtaCommand;
   #remaining = 0;
@@ -190,12 +211,14 @@ class TrimProgress {
   start(parts: readonly TrimPart[]): void {
     // One more than there are, so that parts that complete at once do not end it early.
     this.#remaining = parts.length + 1;
+    this.#command.target.trimsUnderWay += parts.length + 1;
     for (const part of parts) this.#command.target.trim(part);
     this.partCompleted(BlockStatus.ok);
   }
 
   partCompleted(status: BlockStatus): void {
     if (status !== BlockStatus.ok) this.#status = status;
+    this.#command.target.trimsUnderWay--;
     if (--this.#remaining > 0) return;
     this.#command.operation = BlockOperation.trim;
     this.#command.status = this.#status;

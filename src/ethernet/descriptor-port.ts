@@ -12,6 +12,9 @@ import {
 import { sameLink } from "./link-state.ts";
 import { TransmitRing } from "./transmit-ring.ts";
 
+/** What the shim writes for a frame that waited too long in the kernel (shim/packet.c). */
+const STALE_LENGTH = -2;
+
 const { EAGAIN, ENOBUFS, ENOMEM } = constants.errno;
 
 /** How soon a full device queue is tried again: a queue of 256 full-size frames at 10 Gbit/s. */
@@ -122,7 +125,7 @@ export abstract class DescriptorPort implements EthernetPort {
     const filled = result > 0 ? result : 0;
     // In reverse, so that the frame used last is the first to be used again: it is in cache.
     for (let index = wanted - 1; index >= filled; index--) this.arena.release(frames[index]);
-    const count = this.#dropTruncated(filled);
+    const count = this.#dropUnusable(filled);
     this.counters.receivedFrames += count;
     return count;
   }
@@ -230,13 +233,14 @@ export abstract class DescriptorPort implements EthernetPort {
     return wanted;
   }
 
-  /** Closes the gaps that frames longer than the arena's leave. @returns how many remain */
-  #dropTruncated(filled: number): number {
+  /** Closes the gaps that frames too long or too old leave. @returns how many remain */
+  #dropUnusable(filled: number): number {
     const { frames, lengths } = this.received;
     let kept = 0;
     for (let index = 0; index < filled; index++) {
       if (lengths[index] < 0) {
-        this.counters.truncatedFrames++;
+        if (lengths[index] === STALE_LENGTH) this.counters.staleFrames++;
+        else this.counters.truncatedFrames++;
         this.arena.release(frames[index]);
         continue;
       }

@@ -87,6 +87,8 @@ export interface PortStatistics {
   receiveOverruns: number;
   /** Frames longer than a frame of the arena, dropped. */
   truncatedFrames: number;
+  /** Frames that waited in the kernel for longer than STALE_AFTER_MS, dropped. */
+  staleFrames: number;
   /** Frames for somebody else that the port itself dropped (those that the kernel filters out are not seen). */
   foreignFrames: number;
   /** Frames that could not be sent (interface gone, or longer than the MTU of now). */
@@ -94,6 +96,12 @@ export interface PortStatistics {
   /** Times that the transmit queue was full and the rest had to wait. */
   sendStalls: number;
 }
+
+/**
+ * A frame that waited for longer than this is dropped unexecuted: its sender has sent it again, perhaps
+ * by another interface, and an old write must not overtake a newer one.
+ */
+export const STALE_AFTER_MS = 500;
 
 /** Destination, source, EtherType. */
 export const ETHERNET_HEADER_BYTES = 14;
@@ -110,6 +118,7 @@ export function emptyPortStatistics(): PortStatistics {
     sentFrames: 0,
     receiveOverruns: 0,
     truncatedFrames: 0,
+    staleFrames: 0,
     foreignFrames: 0,
     sendFailures: 0,
     sendStalls: 0,

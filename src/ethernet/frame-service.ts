@@ -2,7 +2,7 @@ import { type DropCounts, type DropReason, noDrops } from "../aoe/drop-reason.ts
 import type { ReplyPort } from "../aoe/reply-port.ts";
 import type { Responder } from "../aoe/responder.ts";
 import type { TargetManager } from "../target/target-manager.ts";
-import type { EthernetPort } from "./ethernet-port.ts";
+import { type EthernetPort, STALE_AFTER_MS } from "./ethernet-port.ts";
 
 /**
  * Frames taken, executed and answered at a time. Small, so that the initiator works on the first
@@ -15,13 +15,6 @@ export const BATCH_FRAMES = 16;
 const BATCHES_IN_TURN = 8;
 
 const HEARTBEAT_MS = 100;
-
-/**
- * When the event loop stood still for longer than this (the process was stopped, the machine was
- * suspended), frames that waited are dropped unexecuted: their senders have sent them again, perhaps
- * by another interface, and an old write must not overtake a newer one.
- */
-const STALL_MS = 500;
 
 /** Bounds how many stale frames are thrown away at once. */
 const STALE_FRAMES_LIMIT = 65_536;
@@ -87,7 +80,6 @@ export class FrameService {
   readonly #flush: () => void;
   #isFlushScheduled = false;
   #isInBatch = false;
-  #isStopping = false;
   #heartbeatAtMs: number;
 
   constructor(options: FrameServiceOptions) {
@@ -96,7 +88,7 @@ export class FrameService {
     this.#clock = options.clock ?? (() => performance.now());
     this.#heartbeatAtMs = this.#clock();
     this.#heartbeat = setInterval(() => {
-      this.#heartbeatAtMs = this.#clock();
+      this.#discardAfterStall();
     }, HEARTBEAT_MS);
     this.#heartbeat.unref();
     this.#flush = () => {
@@ -124,7 +116,6 @@ export class FrameService {
    * @param timeoutMs how long storages may take; what is not answered then stays unanswered
    */
   async stop(timeoutMs: number): Promise<void> {
-    this.#isStopping = true;
     for (const served of this.ports) served.port.stopReceiving();
     const deadlineMs = this.#clock() + timeoutMs;
     this.#submitAndTransmit();
@@ -137,13 +128,7 @@ export class FrameService {
   }
 
   #turn(served: ServedPort): void {
-    const nowMs = this.#clock();
-    if (nowMs - this.#heartbeatAtMs > STALL_MS) {
-      this.#heartbeatAtMs = nowMs;
-      for (const other of this.ports) this.#discard(other, "stale");
-      return;
-    }
-    if (this.#isStopping) return this.#discard(served, "stopping");
+    if (this.#discardAfterStall()) return;
     for (let batch = 0; batch < BATCHES_IN_TURN; batch++) {
       if (this.#receiveBatch(served) < BATCH_FRAMES) return;
     }
@@ -164,13 +149,26 @@ export class FrameService {
     return count;
   }
 
-  #discard(served: ServedPort, reason: DropReason): void {
+  /**
+   * When the event loop stood still (the process was stopped, a call blocked), what waits may be
+   * old, and not every port can tell the age of a frame.
+   * @returns whether it stood still
+   */
+  #discardAfterStall(): boolean {
+    const nowMs = this.#clock();
+    const hasStalled = nowMs - this.#heartbeatAtMs > STALE_AFTER_MS;
+    this.#heartbeatAtMs = nowMs;
+    if (hasStalled) for (const served of this.ports) this.#discardStale(served);
+    return hasStalled;
+  }
+
+  #discardStale(served: ServedPort): void {
     const { port } = served;
     for (let discarded = 0; discarded < STALE_FRAMES_LIMIT;) {
       const count = port.receive(BATCH_FRAMES);
       if (count === 0) return;
       for (let index = 0; index < count; index++) port.release(port.received.frames[index]);
-      served.drops[reason] += count;
+      served.drops.stale += count;
       discarded += count;
     }
   }

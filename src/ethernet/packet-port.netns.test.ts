@@ -5,6 +5,7 @@ import { FrameArena } from "../arena/frame-arena.ts";
 import { openTapDevice } from "../system/tap-device.ts";
 import { drop, jumpIfEqual, loadWord } from "./bpf.ts";
 import { ethernetPortCompliance } from "./ethernet-port.compliance.ts";
+import { STALE_AFTER_MS } from "./ethernet-port.ts";
 import { formatMac } from "./mac-address.ts";
 import { canMakeTap, ip, isIsolated, makePair, run, uniqueName } from "./namespace.testing.ts";
 import { packetFilter } from "./packet-filter.ts";
@@ -88,6 +89,22 @@ const bothUp = (...ends: WireTester[]): Promise<void> =>
   waitUntil(() => ends.every((end) => end.port.link.up), "both ends are up");
 
 describe.runIf(isIsolated)("a packet port", () => {
+  test("a frame that waited too long in the socket is dropped and counted", async () => {
+    const [name, peerName] = pair();
+    const server = station(name);
+    const peer = station(peerName);
+    const send = (): void => {
+      const to = server.port.link.mac;
+      peer.send(ethernetFrame(to, peer.port.link.mac, ETHER_TYPE, new Uint8Array(46)));
+    };
+    send();
+    await new Promise((resolve) => setTimeout(resolve, STALE_AFTER_MS + 100));
+    send();
+    expect(await server.receiveCount(1)).toHaveLength(1);
+    expect(server.receiveAll()).toHaveLength(0);
+    expect(server.port.statistics).toMatchObject({ receivedFrames: 1, staleFrames: 1 });
+  });
+
   test("applies a filter of the caller from the first frame, and another one later", async () => {
     const [name, peerName] = pair();
     const receiver = station(name, { filter: onlyNumber(1) });

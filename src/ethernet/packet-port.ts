@@ -4,6 +4,7 @@ import { UsageError } from "../errors.ts";
 import { shim } from "../native/shim.ts";
 import { errnoName } from "../system/libc.ts";
 import { DescriptorPort } from "./descriptor-port.ts";
+import { STALE_AFTER_MS } from "./ethernet-port.ts";
 import { type InterfaceState, type InterfaceWatch, watchInterface } from "./link-monitor.ts";
 import { linkOf } from "./link-state.ts";
 import { closedFilter, packetFilter } from "./packet-filter.ts";
@@ -100,6 +101,7 @@ export class PacketPort extends DescriptorPort {
       this.received.lengths,
       count,
       FRAME_CAPACITY_BYTES,
+      STALE_AFTER_MS,
     );
   }
 

@@ -119,6 +119,7 @@ export class XdpPort extends DescriptorPort {
       sentFrames: own.sentFrames + packet.sentFrames,
       receiveOverruns: own.receiveOverruns + packet.receiveOverruns,
       truncatedFrames: own.truncatedFrames + packet.truncatedFrames,
+      staleFrames: own.staleFrames + packet.staleFrames,
       foreignFrames: own.foreignFrames + packet.foreignFrames,
       sendFailures: own.sendFailures + packet.sendFailures,
       sendStalls: own.sendStalls + packet.sendStalls,

@@ -56,6 +56,7 @@ export interface Shim {
     lengths: Int32Array,
     count: number,
     capacityBytes: number,
+    oldestMs: number,
   ): number;
   packetSend(
     descriptor: number,

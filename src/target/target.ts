@@ -26,6 +26,9 @@ export interface TargetStatistics {
   ataErrors: number;
 }
 
+/** Each change is synced to the disk, and a flood of them would hold a frame each until then. */
+const PENDING_CHANGES_LIMIT = 16;
+
 /**
  * One disk on the shelf: its address, who may use it, its state on the wire, and its storage.
  *
@@ -39,6 +42,10 @@ export class Target {
   readonly statistics: TargetStatistics;
   /** Its initiators are told that the disk has failed. */
   isRemoved = false;
+  /** ATA commands that have not been answered yet; counted by the layer above. */
+  commandsUnderWay = 0;
+  /** Ranges of TRIM commands that have not been trimmed yet. */
+  trimsUnderWay = 0;
   /** Set while requests wait for `submit`. */
   touched = false;
   readonly #allow: ReadonlySet<number>;
@@ -47,6 +54,7 @@ export class Target {
   #state: TargetState;
   #mask: ReadonlySet<number>;
   #changes: Promise<void> = Promise.resolve();
+  #pendingChanges = 0;
 
   constructor(options: TargetOptions, onTouched: (target: Target) => void) {
     this.shelf = options.shelf;
@@ -100,9 +108,13 @@ export class Target {
    * Changes the state, one change at a time: `change` sees the state that the changes before it
    * left, and returns the new one, or undefined to leave it. The new state takes effect when it is
    * durable.
-   * @throws what saving threw; the state is then the old one
+   * @throws what saving threw, or that too many changes are under way; the state is then the old one
    */
   async changeState(change: (state: TargetState) => TargetState | undefined): Promise<void> {
+    if (this.#pendingChanges >= PENDING_CHANGES_LIMIT) {
+      throw new Error(`${this.name}: too many changes of state at once`);
+    }
+    this.#pendingChanges++;
     const turn = this.#changes.then(async () => {
       const next = change(this.#state);
       if (next === undefined) return;
@@ -110,7 +122,11 @@ export class Target {
       this.#state = next;
       this.#mask = new Set(next.mask);
     });
-    this.#changes = turn.catch(() => undefined);
+    this.#changes = turn
+      .catch(() => undefined)
+      .finally(() => {
+        this.#pendingChanges--;
+      });
     return turn;
   }
 
