@@ -1,6 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { Namespace } from "./namespace.testing.ts";
+import type { Namespace } from "./namespace.testing.ts";
 import { AOED, type Finished, Workplace } from "./run-aoed.testing.ts";
 
 export interface Served {

@@ -84,9 +84,8 @@ test("--store goes through the server that has it, else directly, else says who 
   expect(await server.did("volume", "list", "--store", "store")).toMatch(
     /^disk +2MiB +4KiB +- +1/m,
   );
-  const served = await server.serve(
-    ...["-i", "server0", "-e", "3.0=store#disk", "--state-dir", "state"],
-  );
+  const words = ["-i", "server0", "-e", "3.0=store#disk", "--state-dir", "state"];
+  const served = await server.serve(...words);
   expect(served.stdout).toMatch(/^e3\.0 +2MiB +durable +volume disk in file store/m);
 
   const refused = await server.aoed("volume", "list", "--store", "store");

@@ -135,7 +135,7 @@ export function targetConflicts(
 ): TargetConflict[] {
   const conflicts: TargetConflict[] = [];
   const byAddress = new Set<string>();
-  const writerByPath = new Map<string, string>();
+  const userByPath = new Map<string, { name: string; readOnly: boolean }>();
   const userByVolume = new Map<string, string>();
   for (const [index, target] of targets.entries()) {
     if (target === undefined) continue;
@@ -155,14 +155,14 @@ export function targetConflicts(
       }
       userByVolume.set(volume, user ?? name);
     }
-    if (target.path === "" || target.readOnly) continue;
-    const writer = writerByPath.get(target.path);
-    if (writer !== undefined) {
-      const right = "set read_only = true in one of the two, or use another path";
-      const message = `${JSON.stringify(target.path)} is already written by ${writer}; ${right}`;
+    if (target.path === "") continue;
+    const user = userByPath.get(target.path);
+    if (user !== undefined && !(user.readOnly && target.readOnly)) {
+      const right = "use another path, or set read_only = true in both";
+      const message = `${JSON.stringify(target.path)} is already used by ${user.name}; ${right}`;
       conflicts.push({ index, key: "path", message });
     }
-    writerByPath.set(target.path, writer ?? name);
+    userByPath.set(target.path, user ?? { name, readOnly: target.readOnly });
   }
   return conflicts;
 }
