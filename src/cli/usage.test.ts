@@ -78,7 +78,7 @@ describe("mistakes end with code 2, one line, and nothing on disk", () => {
     ],
     [
       ["serve", "-i", "lo", "--size", "1MiB", "-e", "1.0=a", "-e", "1.1=./a"],
-      /--export: ".*\/a" is already written by e1.0/,
+      /--export: ".*\/a" is already used by e1.0/,
     ],
     [["serve", "--config", "absent.toml"], /absent.toml: cannot be read \(ENOENT\)/],
     [

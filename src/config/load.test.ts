@@ -215,7 +215,7 @@ describe("mistakes", () => {
     [MINIMAL + DISK.replace("disk", "other"), ["10:1: target[1].slot: e1.0 is defined twice"]],
     [
       MINIMAL + DISK.replace("0", "1").replace("/data/", "/data/./"),
-      ['12:1: target[1].path: "/data/disk.img" is already written by e1.0; set read_only'],
+      ['12:1: target[1].path: "/data/disk.img" is already used by e1.0; use another'],
     ],
     [target('backend = "file"'), ["3:1: target[0].path: is missing"]],
     [target('backend = "memory"'), ["3:1: target[0].size: is missing"]],

@@ -1,4 +1,4 @@
-import { chmod, lstat, mkdir, unlink } from "node:fs/promises";
+import { lstat, mkdir, unlink } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { dirname } from "node:path";
@@ -51,11 +51,7 @@ export class ControlServer {
     try {
       await mkdir(dirname(path), { recursive: true, mode: 0o700 });
       await removeAbandoned(path);
-      await new Promise<void>((resolve, reject) => {
-        server.once("error", reject);
-        server.listen(path, resolve);
-      });
-      await chmod(path, 0o600);
+      await listenPrivately(server, path);
     } catch (error) {
       server.close();
       const code = systemErrorCode(error) ?? "unknown error";
@@ -70,6 +66,20 @@ export class ControlServer {
     const closed = new Promise((resolve) => this.#server.close(resolve));
     this.#server.closeAllConnections();
     await closed;
+  }
+}
+
+/** The socket is its owner's from the moment it exists: it is made during the call. */
+async function listenPrivately(server: Server, path: string): Promise<void> {
+  const before = process.umask(0o177);
+  try {
+    await new Promise<void>((resolve, reject) => {
+      server.once("error", reject);
+      server.listen(path, resolve);
+      process.umask(before);
+    });
+  } finally {
+    process.umask(before);
   }
 }
 

@@ -156,6 +156,21 @@ describe("FrameService", () => {
     expect(responder.statistics.answered).toBe(1);
   });
 
+  test("a disk that hangs leaves half of the frames to others", () => {
+    vi.spyOn(storage, "read").mockImplementation((pending) => void held.push(pending));
+    const held: BlockRequest[] = [];
+    port.waiting = Array.from({ length: 200 }, () => request(READ));
+    while (port.waiting.length > 0) port.onReadable?.();
+    expect(held).toHaveLength(arena.frameCount / 2);
+    expect(service.dropCount("overloaded")).toBe(200 - arena.frameCount / 2);
+    for (const pending of held) pending.completed();
+    expect(responder.inFlight).toBe(0);
+    port.waiting = [request(READ)];
+    port.onReadable?.();
+    expect(held).toHaveLength(arena.frameCount / 2 + 1);
+    held.at(-1)?.completed();
+  });
+
   test("at the end, what is in flight is answered and the rest is not begun", async () => {
     const held: BlockRequest[] = [];
     vi.spyOn(storage, "read").mockImplementation((pending) => void held.push(pending));

@@ -65,7 +65,7 @@ export async function startServer(
   try {
     await server.start();
   } catch (error) {
-    await server.stop();
+    await server.abandon();
     throw error;
   }
   return server;
@@ -159,6 +159,12 @@ class Server implements RunningServer {
     const target = await this.#shelf.add(configuration);
     this.#stores.tend();
     return targetStatus(target, this.#stores.targets);
+  }
+
+  /** Ends a start that was refused, and leaves the disk as it was. */
+  async abandon(): Promise<void> {
+    await this.stop();
+    await this.#shelf.removeCreatedFiles();
   }
 
   async stop(): Promise<void> {

@@ -1,5 +1,5 @@
 import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
+import { mkdir, rm } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { Announcer } from "../aoe/announcer.ts";
 import { type TargetConfiguration, targetName } from "../config/configuration.ts";
@@ -27,6 +27,7 @@ export interface ShelfOptions {
 export class Shelf {
   readonly #options: ShelfOptions;
   readonly #removing = new Set<Promise<void>>();
+  readonly #createdFiles: string[] = [];
 
   constructor(options: ShelfOptions) {
     this.#options = options;
@@ -63,7 +64,9 @@ export class Shelf {
     if (dirname(configuration.path) === stateDirectory) {
       await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
     }
+    const isNew = configuration.backend === "file" && !existsSync(configuration.path);
     const storage = await openStorage(configuration);
+    if (isNew) this.#createdFiles.push(configuration.path);
     const added = targets.add({
       shelf,
       slot,
@@ -80,6 +83,11 @@ export class Shelf {
       if (!added.isRemoved) announcer.announceTarget(added);
     };
     return added;
+  }
+
+  /** Removes the files that were made for targets: a start that is refused leaves none. */
+  async removeCreatedFiles(): Promise<void> {
+    for (const path of this.#createdFiles) await rm(path, { force: true });
   }
 
   /**

@@ -116,7 +116,7 @@ describe.skipIf(!mayAttachDevices)(
         BlockStatus.ok,
       ]);
       expect(storage.statistics.unsyncedSectors).toBeGreaterThanOrEqual(8);
-      await storage.close();
+      await expect(storage.close()).rejects.toThrow(/could not be made durable/);
       expect(lines).toHaveLength(1);
     });
   },

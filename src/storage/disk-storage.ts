@@ -194,6 +194,9 @@ export class DiskStorage implements BlockStorage {
     this.#writes.close();
     this.#queue.close();
     await this.#disk.close();
+    if (this.#writesLost) {
+      throw new Error(`${this.#disk.description}: acknowledged writes could not be made durable`);
+    }
   }
 
   /** Resolves after the next batch of jobs. */

@@ -104,17 +104,16 @@ export async function saveState(
   state: TargetState,
 ): Promise<void> {
   await mkdir(directory, { recursive: true, mode: 0o700 });
+  // Before anything is replaced: what can fail should fail while the old state is still there.
+  const folder = await open(directory, "r");
   const temporary = `${path}.new`;
   try {
     await writeAndSync(temporary, encodeState(state));
     await rename(temporary, path);
+    await folder.sync();
   } catch (error) {
     await rm(temporary, { force: true });
     throw error;
-  }
-  const folder = await open(directory, "r");
-  try {
-    await folder.sync();
   } finally {
     await folder.close();
   }

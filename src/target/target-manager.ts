@@ -79,7 +79,11 @@ export class TargetManager {
   async close(): Promise<void> {
     this.submit();
     await Promise.all(this.all().map(async (target) => target.settled()));
-    await Promise.all(this.all().map(async (target) => target.storage.close()));
+    // One that fails must not keep the others from being closed.
+    const closing = this.all().map(async (target) => target.storage.close());
+    for (const result of await Promise.allSettled(closing)) {
+      if (result.status === "rejected") throw result.reason;
+    }
   }
 }
 

@@ -86,6 +86,21 @@ describe("Target", () => {
     expect(target.state.mask).toEqual([1, 2]);
   });
 
+  test("a flood of changes is refused beyond a few", async () => {
+    const finishes: (() => void)[] = [];
+    const saveState = async (): Promise<void> => new Promise((finish) => finishes.push(finish));
+    const target = new TargetManager().add(options(1, 0, { saveState }));
+    const changes = Array.from({ length: 16 }, async (_, index) =>
+      target.changeState((state) => ({ ...state, mask: [index] })),
+    );
+    await expect(target.changeState((state) => state)).rejects.toThrow(/too many/);
+    const pump = setInterval(() => finishes.shift()?.(), 1);
+    await Promise.all(changes);
+    clearInterval(pump);
+    expect(target.state.mask).toEqual([15]);
+    await expect(target.changeState(() => undefined)).resolves.toBeUndefined();
+  });
+
   test("a save that fails is told, leaves the state, and does not stop later ones", async () => {
     let isBroken = true;
     const saveState = async (): Promise<void> => {
