@@ -248,6 +248,28 @@ test("garbage is collected by itself when enough was written or a snapshot is go
   await cas.close();
 });
 
+test("a rollback undoes every write that was acknowledged before it", async () => {
+  const fixture = await new Fixture().open();
+  const { cas, snapshots } = fixture;
+  await cas.createVolume("disk", MIB);
+  const memory = fixture.arena.bytes;
+  const volume = cas.openVolume("disk", { memory, durability: "writeback" });
+  const disk = new TestDisk(volume, fixture.arena);
+  await fill(disk, [0, 10], 1);
+  const { id } = await snapshots.create("disk");
+  // The first write is on its way to the disk, the second one waits in a group behind it.
+  const first = [disk.write(0, 8, 2), disk.flush()];
+  disk.submit();
+  const second = disk.write(80, 8, 2);
+  disk.submit();
+  expect([first[0]?.completions, first[1]?.completions, second.completions]).toEqual([1, 0, 1]);
+  const { safety } = await snapshots.rollback("disk", id);
+  await volume.drain();
+  expect(await fixture.values(disk, [0, 10])).toEqual([1, 1]);
+  expect(await fixture.snapshotValues(safety.id, [0, 10])).toEqual([2, 2]);
+  await cas.close();
+});
+
 test("a clone survives the collection that its snapshot did not", async () => {
   const fixture = await new Fixture().open();
   const { cas, snapshots } = fixture;
