@@ -160,6 +160,33 @@ test.each([
   await store.close();
 });
 
+test("several wait for the reads under way, each for its own", async () => {
+  const store = await openOnDisk(new CrashDisk());
+  await store.createVolume("disk", 16 * MIB);
+  await withVolume(store, "disk", async (testDisk) => {
+    await finish(testDisk, [testDisk.write(0, 8, 1)]);
+  });
+  await store.checkpoint();
+  await withVolume(store, "disk", async (testDisk, volume) => {
+    const first = testDisk.read(0, 8);
+    testDisk.submit();
+    expect(first.completions).toBe(0);
+    const done = [first.completions, first.completions];
+    const drains = [0, 1].map(async (drain) => {
+      await volume.reader.drain();
+      done[drain] = first.completions;
+    });
+    const second = testDisk.read(0, 1);
+    testDisk.submit();
+    const closing = volume.close();
+    await Promise.all([...drains, closing]);
+    expect(done).toEqual([1, 1]);
+    expect(second.completions).toBe(1);
+    await volume.reader.drain();
+  });
+  await store.close();
+});
+
 test("reads a damaged block as a fault that names it, and its neighbours as they are", async () => {
   const disk = new CrashDisk();
   let store = await openOnDisk(disk);
