@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { expect, test } from "vitest";
 import { batchOf, blobOf, RecordedNotes } from "./blob-store.compliance.ts";
 import { CrashDisk, type CrashDiskOptions, seededRandom } from "./crash-disk.testing.ts";
@@ -25,6 +26,11 @@ async function notesAfterCrash(
   return notes.notes;
 }
 
+/** Time for what goes on in the background; the disk in memory needs no more. */
+async function settle(): Promise<void> {
+  for (let turn = 0; turn < 100; turn++) await nextTurn();
+}
+
 test("a whole frame whose sync failed gives way to the segment that took its number", async () => {
   for (const isClosed of [true, false]) {
     for (const framesAfter of [1, 4]) {
@@ -40,7 +46,7 @@ test("a whole frame whose sync failed gives way to the segment that took its num
       options.fault = (_operation, kind) => (kind === "sync" ? "EIO" : undefined);
       const failed = batchOf([blobOf("failed", 300)], ["failed"]).appendTo(store);
       await expect(failed).rejects.toThrow(/EIO/);
-      options.fault = undefined;
+      delete options.fault;
       for (let frame = 0; frame < framesAfter; frame++) {
         const note = `after ${frame}`;
         await batchOf([blobOf(note, 6000)], [note]).appendTo(store);
@@ -51,4 +57,23 @@ test("a whole frame whose sync failed gives way to the segment that took its num
       expect(await notesAfterCrash(disk, 32768, true)).toEqual(acknowledged);
     }
   }
+});
+
+test("writes that are lost in the background make the next barrier fail", async () => {
+  const options: CrashDiskOptions = {};
+  const disk = new CrashDisk(options);
+  const store = await openStore(disk, 1024 * 1024);
+  await batchOf([blobOf("first")], ["first"]).appendTo(store);
+  await settle();
+  let losses = 0;
+  options.losesWrites = (name) => name.startsWith("segment") && ++losses === 1;
+  for (let frame = 0; frame < 40; frame++) {
+    const batch = batchOf([blobOf(`blob ${frame}`, 1000)], [`note ${frame}`]);
+    batch.durable = false;
+    await batch.appendTo(store);
+  }
+  await settle();
+  expect(losses, "a sync in the background").toBe(1);
+  await expect(store.barrier()).rejects.toThrow(/EIO|lost/);
+  await expect(batchOf([], ["later"]).appendTo(store)).rejects.toThrow(/lost acknowledged writes/);
 });

@@ -289,6 +289,7 @@ export class SegmentLog {
     const target = Math.min(segment.framesEnd + step, this.#space.segmentBytes);
     if (target <= allocated) return;
     const filling = fillWithZeros(segment.file, target)
+      .then(() => segment.file.syncAhead())
       .catch(() => undefined) // A full disk shows when a frame needs the room.
       .then(() => {
         this.#zeroing = undefined;
