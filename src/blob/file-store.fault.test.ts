@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import { batchOf, blobOf, RecordedNotes } from "./blob-store.compliance.ts";
 import { CrashDisk, type CrashDiskOptions, seededRandom } from "./crash-disk.testing.ts";
 import { FileStore } from "./file-store.ts";
+import { hashOf } from "./hash.ts";
 
 function openStore(
   disk: CrashDisk,
@@ -76,4 +77,55 @@ test("writes that are lost in the background make the next barrier fail", async 
   expect(losses, "a sync in the background").toBe(1);
   await expect(store.barrier()).rejects.toThrow(/EIO|lost/);
   await expect(batchOf([], ["later"]).appendTo(store)).rejects.toThrow(/lost acknowledged writes/);
+});
+
+test("the header of a segment that is used again survives a first sync that fails", async () => {
+  const options: CrashDiskOptions = {};
+  const disk = new CrashDisk(options);
+  const store = await openStore(disk, 32768);
+  const written: string[] = [];
+  for (; written.length < 40; written.push(`note ${written.length}`)) {
+    const note = `note ${written.length}`;
+    await batchOf([blobOf(note, 3000)], [note]).appendTo(store);
+  }
+  for (let twice = 0; twice < 2; twice++) await store.checkpoint(() => new Uint8Array(1));
+  store.beginMarking(true);
+  const report = await store.sweep({ liveThreshold: 0.5, pace: async () => {} });
+  store.endMarking();
+  expect(report.segmentsFreed).toBeGreaterThan(0);
+  let losses = 0;
+  options.losesWrites = (name, unsynced) => {
+    const hasHeader = name.startsWith("segment") && unsynced.some(({ position }) => position === 0);
+    return hasHeader && ++losses === 1;
+  };
+  const acknowledged: string[] = [];
+  for (let frame = 0; frame < 20; frame++) {
+    const note = `again ${frame}`;
+    const append = (): Promise<void> => batchOf([blobOf(note, 3000)], [note]).appendTo(store);
+    await append().catch(append);
+    acknowledged.push(note);
+    expect(await notesAfterCrash(disk, 32768, false)).toEqual(acknowledged);
+  }
+  expect(losses).toBeGreaterThan(1);
+});
+
+test("a blob whose frame failed is not taken for stored by a batch that came behind", async () => {
+  const options: CrashDiskOptions = {};
+  const disk = new CrashDisk(options);
+  const store = await openStore(disk, 1024 * 1024);
+  await batchOf([blobOf("first")], ["first"]).appendTo(store);
+  await settle();
+  const data = blobOf("never stored");
+  let second: Promise<unknown> | undefined;
+  options.fault = (_operation, kind) => {
+    if (kind !== "sync") return undefined;
+    second ??= batchOf([data], ["second"]).appendTo(store).catch(String);
+    return "EIO";
+  };
+  await expect(batchOf([data], ["one"]).appendTo(store)).rejects.toThrow(/EIO/);
+  expect(await second).toMatch(/EIO/);
+  delete options.fault;
+  expect(await store.exists(hashOf(data))).toBe(false);
+  await batchOf([data], ["third"]).appendTo(store);
+  expect(await store.get(hashOf(data))).toEqual(data);
 });
