@@ -1,8 +1,10 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { batchOf, blobOf, RecordedNotes } from "./blob-store.compliance.ts";
+import { MARK_KEPT } from "./blob-store.ts";
 import { CrashDisk, type CrashDiskOptions, seededRandom } from "./crash-disk.testing.ts";
 import { FileStore } from "./file-store.ts";
+import { FooterEntries } from "./footer-entries.ts";
 import { hashOf } from "./hash.ts";
 
 function openStore(
@@ -25,6 +27,10 @@ async function notesAfterCrash(
   const notes = new RecordedNotes();
   await openStore(disk.reboot(choice), segmentBytes, notes);
   return notes.notes;
+}
+
+function holds(disk: CrashDisk, name: string, data: Uint8Array): boolean {
+  return name.startsWith("segment") && Buffer.from(disk.contents(name)).includes(data);
 }
 
 /** Time for what goes on in the background; the disk in memory needs no more. */
@@ -128,4 +134,36 @@ test("a blob whose frame failed is not taken for stored by a batch that came beh
   expect(await store.exists(hashOf(data))).toBe(false);
   await batchOf([data], ["third"]).appendTo(store);
   expect(await store.get(hashOf(data))).toEqual(data);
+});
+
+test("a segment stays while it holds blobs that cannot be listed", async () => {
+  const options: CrashDiskOptions = {};
+  const disk = new CrashDisk(options);
+  const store = await openStore(disk, 32768);
+  const blobs = Array.from({ length: 30 }, (_, number) => blobOf(`blob ${number} `, 3000));
+  // As on a full disk: the segments stay without footers.
+  const writeFooter = vi.spyOn(FooterEntries.prototype, "writeFooter");
+  writeFooter.mockRejectedValue(Object.assign(new Error("full"), { code: "ENOSPC" }));
+  for (const data of blobs) await batchOf([data], ["note"]).appendTo(store);
+  writeFooter.mockRestore();
+  for (let twice = 0; twice < 2; twice++) await store.checkpoint(() => new Uint8Array(1));
+  const name = [...disk.files().keys()].find((file) => holds(disk, file, blobs[1]));
+  if (name === undefined) throw new Error("the blob is nowhere");
+  const secondFrame = Buffer.from(disk.contents(name)).indexOf("aoedfram", 4097);
+  disk.flipBit(name, secondFrame + 30, 0);
+  const inSegment = blobs.filter((data) => holds(disk, name, data));
+  const wanted = inSegment.slice(0, 3);
+  store.beginMarking(true);
+  for (const data of blobs) {
+    if (!inSegment.includes(data) || wanted.includes(data)) {
+      store.exchangeMark(hashOf(data), 0, MARK_KEPT);
+    }
+  }
+  const sweep = store.sweep({ liveThreshold: 0.6, pace: async () => {} });
+  await expect(sweep).rejects.toThrow(/1 blobs in segment-[0-9]+ are not in any frame/);
+  store.endMarking();
+  for (let number = 0; number < 8; number++) {
+    await batchOf([blobOf(`later ${number}`, 3000)], ["note"]).appendTo(store);
+  }
+  for (const data of wanted) expect(await store.get(hashOf(data))).toEqual(data);
 });
