@@ -210,10 +210,12 @@ export class FrameBuilder {
 
   /** The frame is not in the log: its blobs are not stored. */
   discard(): void {
-    const { index } = this.#state;
+    const { index, recent } = this.#state;
     for (let entry = 0; entry < this.blobCount; entry++) {
       if (this.#sources[entry].moved !== undefined) continue;
       const at = FRAME_HEADER_BYTES + entry * BLOB_ENTRY_BYTES;
+      // A batch behind this one may have found the name while the frame was being written.
+      recent.remove(this.#buffer, at);
       const offset = this.#start + entryOffset(this.#buffer, at);
       if (index.findAt(this.#buffer, at, this.#slot, offset)) index.removeFound();
     }

@@ -266,6 +266,8 @@ export class LogRecovery {
     for (;;) {
       const frame = this.#scan.frameAt(offset, segment.number);
       if (frame === undefined || !this.#continuesChain(frame)) break;
+      // A frame whose sync failed may be whole: it was given up when a new segment took its number.
+      if (this.#continuesElsewhere(segment)) break;
       const isDurable = footer !== undefined && frame.header.sequence <= footer.lastSequence;
       if (!isDurable && !this.#scan.payloadsAreWhole(frame) && !this.#wasDurable(frame)) break;
       this.#replayFrame(frame, start !== undefined && frame.offset === start.offset);

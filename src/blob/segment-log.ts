@@ -218,6 +218,9 @@ export class SegmentLog {
     const header = this.#nextHeader(segment, kind, isLast);
     this.builder.build(batches, bytes, segment.slot, segment.framesEnd, header);
     try {
+      // With the first frame the header may have been lost, too.
+      const isFirst = segment.framesEnd === FIRST_FRAME_OFFSET;
+      if (isFirst && this.tailUncertain) await this.#writeHeader(segment);
       await this.#put(segment, this.builder.frame, durable);
     } catch (error) {
       this.tailUncertain = true;
@@ -289,6 +292,7 @@ export class SegmentLog {
     const target = Math.min(segment.framesEnd + step, this.#space.segmentBytes);
     if (target <= allocated) return;
     const filling = fillWithZeros(segment.file, target)
+      .then(() => segment.file.syncAhead())
       .catch(() => undefined) // A full disk shows when a frame needs the room.
       .then(() => {
         this.#zeroing = undefined;
@@ -337,16 +341,8 @@ export class SegmentLog {
     segment.firstSequence = this.#sequence;
     segment.framesEnd = FIRST_FRAME_OFFSET;
     segment.sealed = false;
-    const header = encodeSegmentHeader(this.#storeId, {
-      inUse: true,
-      segmentNumber: segment.number,
-      firstSequence: this.#sequence,
-      previousChecksum: this.#previousChecksum,
-      epoch: this.#epoch,
-    });
     try {
-      // Durable together with the first frame: the same file, the same sync.
-      await segment.file.write(header, 0);
+      await this.#writeHeader(segment);
     } catch (error) {
       this.#space.putBack(segment);
       throw error;
@@ -354,6 +350,18 @@ export class SegmentLog {
     this.#entries = new FooterEntries();
     this.#active = segment;
     return segment;
+  }
+
+  /** Durable together with the first frame: the same file, the same sync. */
+  #writeHeader(segment: Segment): Promise<void> {
+    const header = encodeSegmentHeader(this.#storeId, {
+      inUse: true,
+      segmentNumber: segment.number,
+      firstSequence: segment.firstSequence,
+      previousChecksum: this.#previousChecksum,
+      epoch: this.#epoch,
+    });
+    return segment.file.write(header, 0);
   }
 
   /**
@@ -409,5 +417,6 @@ export class SegmentLog {
 }
 
 function isOutOfSpace(error: unknown): boolean {
-  return systemErrorCode(error) === "ENOSPC";
+  const code = systemErrorCode(error);
+  return code === "ENOSPC";
 }

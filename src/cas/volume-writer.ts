@@ -2,6 +2,7 @@ import { BlobBatch, type BlobStore, type StoreFault } from "../blob/blob-store.t
 import { bytesEqual, copyBytes } from "../blob/bytes.ts";
 import { HASH_BYTES, hashPieces } from "../blob/hash.ts";
 import {
+  BlockOperation,
   type BlockRequest,
   BlockStatus,
   SECTOR_BYTES,
@@ -224,6 +225,8 @@ export class VolumeWriter {
   }
 
   #append(group: WriteGroup): void {
+    // A rollback may have made the volume smaller while the group waited.
+    group.cutTo(this.#state.record.sizeBytes);
     for (const block of group.failedBlocks) group.slots.delete(block);
     const batch = this.#batch;
     batch.clear();
@@ -269,15 +272,18 @@ export class VolumeWriter {
     this.onCommitted(group);
     const { failedBlocks } = group;
     const failed = failedBlocks.size > 0 ? new Set(failedBlocks) : undefined;
+    const sectors = this.#state.record.sizeBytes / SECTOR_BYTES;
     if (group.durable) this.#statistics.unsyncedSectors = this.#acknowledgedBehind(group);
     const first = group.releaseRequests();
     this.#dropFirst();
     this.#committing = undefined;
-    this.#finish(first, (request) =>
-      failed !== undefined && this.#touches(request, failed)
-        ? BlockStatus.writeFault
-        : BlockStatus.ok,
-    );
+    this.#finish(first, (request) => {
+      const isFlush = request.operation === BlockOperation.flush;
+      if (isFlush) return BlockStatus.ok;
+      const isBeyondEnd = request.lba + request.lengthSectors > sectors;
+      const isFailed = failed !== undefined && this.#touches(request, failed);
+      return isBeyondEnd || isFailed ? BlockStatus.writeFault : BlockStatus.ok;
+    });
     this.submit();
     this.#wake();
   }

@@ -99,7 +99,7 @@ export class Volume implements BlockStorage {
       this.reader.oldContent(block, below, target, done);
     this.writer.onCommitted = (group) => this.#committed(group);
     this.#info = this.#makeInfo();
-    state.onBaseChanged = (isOtherContent) => this.#baseChanged(isOtherContent);
+    state.onBaseChanged = (areLeavesStale) => this.#baseChanged(areLeavesStale);
     if (this.#durability === "writeback") {
       const intervalMs = options.writebackIntervalMs ?? 1000;
       this.#timer = setInterval(() => this.writer.sync(), intervalMs);
@@ -214,9 +214,9 @@ export class Volume implements BlockStorage {
     this.#events.committed();
   }
 
-  #baseChanged(isOtherContent: boolean): void {
+  #baseChanged(areLeavesStale: boolean): void {
     this.reader.builtLeaves.clear();
-    if (isOtherContent) this.#pages.clear();
+    if (areLeavesStale) this.#pages.clear();
     if (this.#info.sectors * SECTOR_BYTES === this.state.record.sizeBytes) return;
     this.#info = this.#makeInfo();
     this.onResize?.();
