@@ -34,7 +34,7 @@ export interface StoreApi {
 
 /** Every call may throw a UsageError, with nothing changed. */
 export interface Jobs {
-  readonly collect: { request: object; report: CollectionReport };
+  readonly gc: { request: object; report: CollectionReport };
   readonly space: { request: object; report: SpaceReport };
   readonly verify: { request: VerifyRequest; report: VerifyReport };
   readonly scrub: { request: ScrubRequest; report: ScrubReport };
@@ -47,7 +47,7 @@ export interface Jobs {
 export type JobName = keyof Jobs;
 
 export interface JobControl {
-  onProgress(progress: Progress): void;
+  readonly onProgress: (progress: Progress) => void;
   readonly signal: AbortSignal;
 }
 

@@ -2,7 +2,6 @@ import { statfsSync } from "node:fs";
 import type { CasStore } from "../cas/cas-store.ts";
 import { Snapshots } from "../cas/snapshots.ts";
 import { DEFAULT_CAS_BLOCK_SIZE_BYTES } from "../config/configuration.ts";
-import { isVolumeName, VOLUME_NAME_RULE } from "../config/schema.ts";
 import type {
   CollectionStatus,
   JobControl,
@@ -20,6 +19,7 @@ import { Cancelled } from "../control/store-api.ts";
 import { UsageError } from "../errors.ts";
 import { runStoreJob } from "./store-jobs.ts";
 import type { OpenStore, StorePool } from "./store-pool.ts";
+import { checkVolumeName } from "./volume-name.ts";
 
 /** What a store does not know of the server around it; offline there is nothing around it. */
 export interface StoreSurroundings {
@@ -211,11 +211,6 @@ export class LocalStore implements StoreApi {
     for (const ending of this.#jobs.keys()) ending.abort();
     await Promise.allSettled(this.#jobs.values());
   }
-}
-
-export function checkVolumeName(name: string): void {
-  if (isVolumeName(name)) return;
-  throw new UsageError(`${JSON.stringify(name)} is not the name of a volume; ${VOLUME_NAME_RULE}`);
 }
 
 function freeBytesAt(path: string): number | null {

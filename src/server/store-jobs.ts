@@ -16,8 +16,8 @@ import {
   type Progress,
 } from "../control/store-api.ts";
 import { UsageError } from "../errors.ts";
-import { checkVolumeName } from "./local-store.ts";
 import type { StorePool } from "./store-pool.ts";
+import { checkVolumeName } from "./volume-name.ts";
 
 /** What a job works on. */
 export interface JobStore {
@@ -25,7 +25,7 @@ export interface JobStore {
   /** The other store of a transfer. */
   readonly pool: StorePool;
   /** @throws UsageError when there is no such volume */
-  volumeNamed(text: string): string;
+  readonly volumeNamed: (text: string) => string;
 }
 
 type JobFunctions = {
@@ -53,8 +53,9 @@ export async function runStoreJob<Name extends JobName>(
 }
 
 const JOBS: JobFunctions = {
-  collect: async ({ cas }, _request, control) =>
+  gc: async ({ cas }, _request, control) =>
     new GarbageCollector(cas).collect({
+      signal: control.signal,
       onProgress: ({ phase, marked, blobs }) =>
         control.onProgress({ phase, done: Math.min(marked, blobs), total: blobs, unit: "blobs" }),
     }),
