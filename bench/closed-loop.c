@@ -139,7 +139,8 @@ static void issue_next(struct loop *loop, struct request *request)
     if (request->is_write && plan->verify)
         pattern_fill(request->payload, request->lba, plan->sectors, plan->seed);
     else if (request->is_write)
-        pattern_stamp(request->payload, plan->sectors, loop->issued);
+        pattern_stamp(request->payload, plan->sectors,
+                      plan->contents == 0 ? loop->issued : loop->issued % plan->contents);
     queue_request(loop, request);
 }
 

@@ -21,6 +21,7 @@ struct load_plan {
     bool random;
     bool verify;
     uint64_t seed;
+    uint64_t contents; /* what a place in the window writes in turn; 0: nothing twice */
     uint64_t first_block;
     uint64_t blocks;
     uint64_t most_operations; /* 0: bounded by time alone */

@@ -43,7 +43,7 @@ static __attribute__((noreturn)) void usage(void)
 {
     refuse("usage: generator load --interface IF [--shelf 1] [--slot 0] [--window 1]\n"
            "         [--sectors 2] [--read-percent 100] [--random] [--seed 1] [--verify]\n"
-           "         [--initiators 1] [--span-sectors N] [--operations N | --one-pass]\n"
+           "         [--contents N] [--initiators 1] [--span-sectors N] [--operations N | --one-pass]\n"
            "         [--seconds 1] [--warm-up 0] [--timeout-ms 250] [--spin-us 100] [--wait-ms 10000]\n"
            "       generator image PATH SECTORS [SEED]\n"
            "       generator evict PATH");
@@ -79,6 +79,7 @@ static const struct option known_options[] = {
     {"seconds", required_argument, NULL, 't'},      {"warm-up", required_argument, NULL, 'u'},
     {"timeout-ms", required_argument, NULL, 'x'},   {"wait-ms", required_argument, NULL, 'y'},
     {"spin-us", required_argument, NULL, 'z'},      {"one-pass", no_argument, NULL, '1'},
+    {"contents", required_argument, NULL, 'c'},
     {0},
 };
 
@@ -106,6 +107,7 @@ static struct settings read_settings(int argument_count, char **arguments)
         case 'm':
             plan->initiators = (unsigned)number_argument(optarg, name, 1, MOST_INITIATORS);
             break;
+        case 'c': plan->contents = number_argument(optarg, name, 1, 1 << 20); break;
         case 'p': settings.span_sectors = number_argument(optarg, name, 1, 1ull << 48); break;
         case 'o': plan->most_operations = number_argument(optarg, name, 1, UINT64_MAX); break;
         case 't': plan->measured_ns = seconds_argument(optarg, name); break;

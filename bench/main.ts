@@ -10,7 +10,14 @@ import { describeMachine } from "./machine.ts";
 import { wholeNumber, writeForCaller } from "./output.ts";
 import { insertFigures, renderFigures } from "./report.ts";
 import type { BenchResult, SuiteResult } from "./result.ts";
-import { aoed, nullTarget, peerFromTemplate, type ServerKind, vblade } from "./servers.ts";
+import {
+  aoed,
+  aoedVolume,
+  nullTarget,
+  peerFromTemplate,
+  type ServerKind,
+  vblade,
+} from "./servers.ts";
 import { type RunSettings, runSuite } from "./suite-run.ts";
 import { type Suite, suitesFor } from "./suites.ts";
 import { workloadName } from "./workloads.ts";
@@ -22,7 +29,7 @@ const USAGE = `usage: bin/node bench/main.ts [--quick] [--only PATTERN] [--round
          [--server NAME]… [--no-table] [--server-cpu N] [--generator-cpu N] [--image-mib N]
   --quick      a few lines of each suite in about two minutes
   --only       suites and lines whose name matches, such as durable or "8 KiB .* window 64"
-  --server     only these servers: aoed, vblade, "null target", or that of PEER
+  --server     only these servers: aoed, "aoed cas", vblade, "null target", or that of PEER
   --no-table   leave docs/benchmarks.md alone
 PEER='command with {interface} {path} {shelf} {slot} [{mode}]' adds a server.`;
 
@@ -114,6 +121,7 @@ function chosenServers(options: Options, nullTargetProgram: string): ServerKind[
   const peer = process.env["PEER"]?.trim();
   const all = [
     aoed(root),
+    aoedVolume(root),
     vblade(),
     ...(peer ? [peerFromTemplate(peer)] : []),
     nullTarget(nullTargetProgram),

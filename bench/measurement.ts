@@ -58,7 +58,7 @@ interface GeneratorResult {
 }
 
 /** A reply may take longer where a disk is waited for; it is not lost for that. */
-const TIMEOUT_MS = { memory: 250, file: 2000, loop: 2000 };
+const TIMEOUT_MS = { memory: 250, file: 2000, loop: 2000, cas: 2000 };
 const COLD_PASS_SECONDS = 4;
 const SETTLE_MS = 20;
 const CHECKED_OPERATIONS = 512;
@@ -167,7 +167,7 @@ function complaintOf(result: GeneratorResult): string | undefined {
 }
 
 function workloadFlags(workload: Workload, round: number): Flags {
-  const { window, sectors, readPercent, initiators, order } = workload;
+  const { window, sectors, readPercent, initiators, order, contents } = workload;
   return {
     window,
     sectors,
@@ -175,6 +175,7 @@ function workloadFlags(workload: Workload, round: number): Flags {
     "read-percent": readPercent,
     random: order === "random",
     seed: round + 1,
+    ...(contents === undefined ? {} : { contents }),
   };
 }
 

@@ -10,6 +10,7 @@ const assignment: Assignment = {
   medium: "file",
   mode: "durable",
   sizeMebibytes: 64,
+  isCold: false,
   workDirectory: "/work/place",
 };
 const [buffered] = suitesFor(false).filter(({ mode }) => mode === "buffered");

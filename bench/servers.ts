@@ -1,6 +1,6 @@
 import { basename, join } from "node:path";
-import { mkdirSync, writeFileSync } from "node:fs";
-import { flags } from "./child-process.ts";
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
+import { flags, run } from "./child-process.ts";
 import type { Medium, Mode, Suite } from "./suites.ts";
 
 /** Where a server finds what it serves, and how it shall serve it. */
@@ -12,6 +12,8 @@ export interface Assignment {
   readonly medium: Medium;
   readonly mode: Mode;
   readonly sizeMebibytes: number;
+  /** Blocks have to come from the disk. */
+  readonly isCold: boolean;
   /** A directory of the server's own, for what it keeps beside the image. */
   readonly workDirectory: string;
 }
@@ -21,14 +23,14 @@ export interface ServerKind {
   /** What the figures of the others are held against, or what they are held against. */
   readonly role: "candidate" | "peer" | "limit";
   takesPart(suite: Suite): boolean;
+  /** Before it is started: makes what it serves of the image. */
+  prepare?(assignment: Assignment): Promise<void>;
   command(assignment: Assignment): string[];
+  /** What holds the disk, instead of the image. */
+  files?(assignment: Assignment): string[];
 }
 
-/**
- * aoed with a configuration file, as people run it. A CAS volume is one more kind of `backend` here
- * and a suite of its own in suites.ts; for its cold cache the server has to be started anew,
- * because it keeps blocks in its own memory.
- */
+/** aoed with a configuration file, as people run it. */
 export function aoed(root: string): ServerKind {
   return {
     name: "aoed",
@@ -44,7 +46,18 @@ export function aoed(root: string): ServerKind {
 }
 
 export function aoedConfiguration(assignment: Assignment): string {
-  const { interfaceName, shelf, slot, path, medium, mode, workDirectory } = assignment;
+  const { path, medium, mode } = assignment;
+  return [
+    ...headOf(assignment),
+    `backend = "${medium === "loop" ? "device" : "file"}"`,
+    `path = ${JSON.stringify(path)}`,
+    `direct = ${mode.startsWith("direct")}`,
+    `durability = "${mode.endsWith("durable") ? "durable" : "writeback"}"`,
+    "",
+  ].join("\n");
+}
+
+function headOf({ interfaceName, shelf, slot, workDirectory }: Assignment): string[] {
   return [
     "[server]",
     `interface = ${JSON.stringify(interfaceName)}`,
@@ -53,10 +66,51 @@ export function aoedConfiguration(assignment: Assignment): string {
     "[[target]]",
     `shelf = ${shelf}`,
     `slot = ${slot}`,
-    `backend = "${medium === "loop" ? "device" : "file"}"`,
-    `path = ${JSON.stringify(path)}`,
-    `direct = ${mode.startsWith("direct")}`,
+  ];
+}
+
+const VOLUME = "bench";
+
+/** aoed with a volume of a content-addressed store, which the image was imported into. */
+export function aoedVolume(root: string): ServerKind {
+  const storeOf = ({ workDirectory }: Assignment): string => join(workDirectory, "store");
+  const program = join(root, "bin/aoed");
+  return {
+    name: "aoed cas",
+    role: "peer",
+    takesPart: ({ medium }) => medium === "cas",
+    prepare: async (assignment) => {
+      const store = storeOf(assignment);
+      if (existsSync(store)) return;
+      mkdirSync(store, { recursive: true });
+      await run(program, "import", assignment.path, "--into", store, "--volume", VOLUME);
+    },
+    command: (assignment) => {
+      const path = join(assignment.workDirectory, "aoed.toml");
+      writeFileSync(path, volumeConfiguration(assignment, storeOf(assignment)));
+      return [program, "serve", "--config", path];
+    },
+    files: (assignment) => {
+      const store = storeOf(assignment);
+      return readdirSync(store)
+        .filter((name) => name.startsWith("segment-"))
+        .map((name) => join(store, name));
+    },
+  };
+}
+
+/** A cache for all of the image where it is hot, and for next to nothing where it is cold. */
+export function volumeConfiguration(assignment: Assignment, store: string): string {
+  const { mode, isCold, sizeMebibytes } = assignment;
+  return [
+    ...headOf(assignment),
+    'backend = "cas"',
     `durability = "${mode.endsWith("durable") ? "durable" : "writeback"}"`,
+    "",
+    "[target.cas]",
+    `path = ${JSON.stringify(store)}`,
+    `volume = "${VOLUME}"`,
+    `cache = "${isCold ? 8 : 2 * sizeMebibytes}MiB"`,
     "",
   ].join("\n");
 }

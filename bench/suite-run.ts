@@ -4,7 +4,7 @@ import type { Images } from "./images.ts";
 import { Bench, type LoadTool, type Sample, type Timing } from "./measurement.ts";
 import { Segment } from "./network.ts";
 import type { Failure, Row, SuiteResult } from "./result.ts";
-import type { ServerKind } from "./servers.ts";
+import type { Assignment, ServerKind } from "./servers.ts";
 import type { Suite } from "./suites.ts";
 import { type Workload, workloadName } from "./workloads.ts";
 
@@ -20,7 +20,8 @@ export interface RunSettings {
 interface Contestant {
   readonly kind: ServerKind;
   readonly bench: Bench;
-  readonly path: string;
+  /** What holds the disk, for the cold page cache. */
+  readonly files: () => string[];
 }
 
 /**
@@ -108,7 +109,7 @@ async function enter(
   if (suite.medium !== "memory" && !suite.mode.startsWith("direct") && !suite.cold)
     await images.warm(path);
   const segment = stack.use(await Segment.create(name, workload.mtuBytes));
-  const command = kind.command({
+  const assignment: Assignment = {
     interfaceName: Segment.serverInterface,
     shelf: 1,
     slot: 0,
@@ -116,25 +117,28 @@ async function enter(
     medium: suite.medium,
     mode: suite.mode,
     sizeMebibytes: images.sizeMebibytes,
+    isCold: suite.cold,
     workDirectory: join(images.diskDirectory, name),
-  });
+  };
+  await kind.prepare?.(assignment);
+  const command = kind.command(assignment);
   const server = stack.use(await Daemon.start(segment.onServer(serverProcessor, command)));
   const bench = new Bench(segment, server, tool);
   await bench.check(workload.sectors);
-  return { kind, bench, path };
+  return { kind, bench, files: () => kind.files?.(assignment) ?? [path] };
 }
 
 async function oneRun(
   suite: Suite,
   workload: Workload,
-  { kind, bench, path }: Contestant,
+  { kind, bench, files }: Contestant,
   round: number,
   settings: RunSettings,
   failures: Failure[],
 ): Promise<Sample | undefined> {
   if (!bench.server.running) return undefined;
   try {
-    if (suite.cold) await settings.images.evict(path);
+    for (const file of suite.cold ? files() : []) await settings.images.evict(file);
     return await bench.measure(suite, workload, round, settings.timing);
   } catch (error) {
     noteFailure(kind.name, error, settings, failures);

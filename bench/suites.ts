@@ -1,5 +1,6 @@
 import {
   combine,
+  DUPLICATE_WRITE,
   EIGHT_KIBIBYTES,
   FOUR_KIBIBYTES,
   KIBIBYTE,
@@ -14,8 +15,11 @@ import {
 /** How the server treats the disk; its command line follows from it. */
 export type Mode = "buffered" | "direct" | "durable" | "direct-durable";
 
-/** Where the image lies: tmpfs, a file of a real disk, or a loop device on such a file. */
-export type Medium = "memory" | "file" | "loop";
+/**
+ * Where the image lies: tmpfs, a file of a real disk, a loop device on such a file, or a volume of
+ * a content-addressed store on that disk (for who can serve one; the others have the file).
+ */
+export type Medium = "memory" | "file" | "loop" | "cas";
 
 /** Workloads that the same servers run on the same images. */
 export interface Suite {
@@ -171,8 +175,73 @@ const loopDurable: SuitePlan = {
   quick: [],
 };
 
-/** In the order of the tables. Content-addressed volumes get theirs after the block devices. */
-const plans = [memory, fairness, durable, directDurable, direct, cold, file, loop, loopDurable];
+const CAS_SERVERS =
+  "*aoed cas* serves a volume of a content-addressed store that the same image was imported into, " +
+  "*aoed* and vblade the image file itself, on the same disk.";
+
+const volume: SuitePlan = {
+  name: "volume",
+  title: "Content-addressed volume, durable",
+  remark: `${CAS_SERVERS} Every write is durable when it is answered; reads are hot.`,
+  medium: "cas",
+  mode: "durable",
+  cold: false,
+  workloads: [
+    ...combine(FOUR_KIBIBYTES, WINDOWS, [RANDOM_WRITE, DUPLICATE_WRITE]),
+    ...combine(EIGHT_KIBIBYTES, WINDOWS, [SEQUENTIAL_WRITE]),
+    ...combine(KIBIBYTE, [64], WRITES),
+    ...combine(FOUR_KIBIBYTES, WINDOWS, [RANDOM_READ]),
+    ...combine(EIGHT_KIBIBYTES, [64], [SEQUENTIAL_READ]),
+  ],
+  quick: [
+    ...combine(FOUR_KIBIBYTES, [64], [RANDOM_WRITE, DUPLICATE_WRITE, RANDOM_READ]),
+    ...combine(EIGHT_KIBIBYTES, [64], [SEQUENTIAL_WRITE]),
+  ],
+};
+
+const volumeWriteback: SuitePlan = {
+  ...volume,
+  name: "volume-writeback",
+  title: "Content-addressed volume, writeback",
+  remark: `${CAS_SERVERS} Both of aoed with \`durability = "writeback"\`, vblade without \`-s\`.`,
+  mode: "buffered",
+  workloads: [
+    ...combine(FOUR_KIBIBYTES, [1, 64], [RANDOM_WRITE, DUPLICATE_WRITE]),
+    ...combine(EIGHT_KIBIBYTES, [64], [SEQUENTIAL_WRITE, MIXED]),
+  ],
+  quick: [],
+};
+
+const volumeCold: SuitePlan = {
+  ...volumeWriteback,
+  name: "volume-cold",
+  title: "Content-addressed volume, cold cache",
+  remark:
+    `${CAS_SERVERS} All of it leaves the page cache before each run, which reads each block once; ` +
+    "the volume's own cache is 8 MiB.",
+  cold: true,
+  workloads: [
+    ...combine(FOUR_KIBIBYTES, WINDOWS, [RANDOM_READ]),
+    ...combine(EIGHT_KIBIBYTES, [1, 64], [SEQUENTIAL_READ]),
+  ],
+  quick: combine(FOUR_KIBIBYTES, [64], [RANDOM_READ]),
+};
+
+/** In the order of the tables. */
+const plans = [
+  memory,
+  fairness,
+  durable,
+  directDurable,
+  direct,
+  cold,
+  file,
+  loop,
+  loopDurable,
+  volume,
+  volumeWriteback,
+  volumeCold,
+];
 
 export function suitesFor(isQuick: boolean): readonly Suite[] {
   return plans

@@ -7,6 +7,8 @@ export interface Workload {
   readonly readPercent: number;
   /** Source addresses that share the load, each with a window of its own. */
   readonly initiators: number;
+  /** What each place in the window writes in turn, again and again; absent: nothing twice. */
+  readonly contents?: number;
 }
 
 /** How much a request moves, and the MTU that it takes. */
@@ -15,11 +17,12 @@ export const KIBIBYTE: Size = { mtuBytes: 1500, sectors: 2 };
 export const FOUR_KIBIBYTES: Size = { mtuBytes: 9000, sectors: 8 };
 export const EIGHT_KIBIBYTES: Size = { mtuBytes: 9000, sectors: 16 };
 
-export type Kind = Pick<Workload, "order" | "readPercent">;
+export type Kind = Pick<Workload, "order" | "readPercent" | "contents">;
 export const SEQUENTIAL_READ: Kind = { order: "sequential", readPercent: 100 };
 export const RANDOM_READ: Kind = { order: "random", readPercent: 100 };
 export const SEQUENTIAL_WRITE: Kind = { order: "sequential", readPercent: 0 };
 export const RANDOM_WRITE: Kind = { order: "random", readPercent: 0 };
+export const DUPLICATE_WRITE: Kind = { ...RANDOM_WRITE, contents: 16 };
 export const MIXED: Kind = { order: "random", readPercent: 70 };
 
 /** Every kind with every window, at one size. */
@@ -39,6 +42,7 @@ export function workloadName(workload: Workload): string {
   const { sectors, order, readPercent, window } = workload;
   const mixture = `${readPercent}/${100 - readPercent} read/write`;
   const kind = readPercent === 100 ? "read" : readPercent === 0 ? "write" : mixture;
+  const data = workload.contents === undefined ? "" : " of duplicates";
   const initiators = workload.initiators === 1 ? "" : `, ${workload.initiators} initiators`;
-  return `${sectors / 2} KiB ${order} ${kind}, window ${window}${initiators}`;
+  return `${sectors / 2} KiB ${order} ${kind}${data}, window ${window}${initiators}`;
 }

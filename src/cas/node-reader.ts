@@ -20,6 +20,9 @@ export interface NodeRequest {
   readonly hashOffset: number;
 }
 
+/** Fetches kept for use again: those of a few regions that are built at the same time. */
+const MOST_FREE = 4 * ARITY;
+
 /** Reads nodes of trees, many at once. */
 export class NodeReader {
   readonly #store: BlobStore;
@@ -49,7 +52,7 @@ export class NodeReader {
         const page = pages.subarray(index * PAGE_BYTES, (index + 1) * PAGE_BYTES);
         fetch.begin(hashes, hashOffset, level, page, (result) => {
           results[index] = result;
-          if (this.#free.length < ARITY) this.#free.push(fetch);
+          if (this.#free.length < MOST_FREE) this.#free.push(fetch);
           if (--running === 0) resolve(results);
         });
         this.#store.fetch(fetch);

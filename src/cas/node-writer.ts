@@ -1,4 +1,5 @@
 import { AwaitedBatch, type BlobStore } from "../blob/blob-store.ts";
+import { copyBytes } from "../blob/bytes.ts";
 import { HASH_BYTES, hashPieces } from "../blob/hash.ts";
 import { ARITY } from "./geometry.ts";
 import { encodeNode, MAX_NODE_BYTES, PAGE_BYTES } from "./merkle-node.ts";
@@ -9,7 +10,8 @@ const GROUP_NODES = ARITY;
 /** Writes the nodes of a tree that is being built: not durable, but in order before its root. */
 export class NodeWriter {
   readonly #store: BlobStore;
-  readonly #buffer = new Uint8Array(GROUP_NODES * MAX_NODE_BYTES);
+  /** Memory for encoded nodes: in use until the log has taken them. */
+  readonly #freeBuffers: Uint8Array[] = [];
   readonly #offsets = new Uint32Array(GROUP_NODES);
   readonly #lengths = new Uint32Array(GROUP_NODES);
   readonly #names = new Uint8Array(GROUP_NODES * HASH_BYTES);
@@ -28,8 +30,9 @@ export class NodeWriter {
     let nodes = 0;
     let at = 0;
     const pageOf: number[] = [];
+    const buffer = this.#freeBuffers.pop() ?? new Uint8Array(GROUP_NODES * MAX_NODE_BYTES);
     for (let page = 0; page < count; page++) {
-      const length = encodeNode(level, pages, page * PAGE_BYTES, this.#buffer, at);
+      const length = encodeNode(level, pages, page * PAGE_BYTES, buffer, at);
       hashes.fill(0, page * HASH_BYTES, (page + 1) * HASH_BYTES);
       if (length === 0) continue;
       this.#offsets[nodes] = at;
@@ -37,23 +40,22 @@ export class NodeWriter {
       pageOf[nodes++] = page;
       at += length;
     }
-    if (nodes === 0) return;
-    hashPieces(this.#buffer, this.#offsets, this.#lengths, nodes, this.#names);
-    let batch = this.#newBatch(nodes);
-    let batchBytes = 0;
+    hashPieces(buffer, this.#offsets, this.#lengths, nodes, this.#names);
+    const batches: AwaitedBatch[] = [];
+    let batchBytes = Infinity;
     for (let node = 0; node < nodes; node++) {
       const nameAt = node * HASH_BYTES;
       const length = this.#lengths[node];
-      hashes.set(this.#names.subarray(nameAt, nameAt + HASH_BYTES), pageOf[node] * HASH_BYTES);
-      if (batch.blobCount > 0 && batchBytes + length > this.#store.maxBatchBytes) {
-        await batch.appendTo(this.#store);
-        batch = this.#newBatch(nodes);
+      copyBytes(this.#names, nameAt, hashes, pageOf[node] * HASH_BYTES, HASH_BYTES);
+      if (batchBytes + length > this.#store.maxBatchBytes) {
+        batches.push(this.#newBatch(nodes));
         batchBytes = 0;
       }
-      batch.addBlob(this.#names, nameAt, this.#buffer, this.#offsets[node], length);
+      batches[batches.length - 1].addBlob(this.#names, nameAt, buffer, this.#offsets[node], length);
       batchBytes += length;
     }
-    await batch.appendTo(this.#store);
+    await Promise.all(batches.map((batch) => batch.appendTo(this.#store)));
+    this.#freeBuffers.push(buffer);
   }
 
   #newBatch(capacity: number): AwaitedBatch {

@@ -22,14 +22,21 @@ export interface BuildOptions {
 }
 
 /**
+ * Regions that are built at the same time: while one waits for its old leaves or for the log, the
+ * others go on. Each takes 1 MiB of memory.
+ */
+const REGIONS_AT_ONCE = 4;
+
+/**
  * Builds the tree that a volume has after the changes of an overlay. Only nodes in which something
- * changed are read and written; the work is done region by region.
+ * changed are read and written; the work is done by regions.
  */
 export class TreeBuilder {
   readonly #reader: NodeReader;
   readonly #writer: NodeWriter;
   readonly #options: BuildOptions;
-  readonly #pages = new Uint8Array(ARITY * PAGE_BYTES);
+  /** Memory for the leaves of a region. */
+  readonly #freePages: Uint8Array[] = [];
 
   constructor(reader: NodeReader, writer: NodeWriter, options: BuildOptions) {
     this.#reader = reader;
@@ -82,22 +89,62 @@ export class TreeBuilder {
     if (node instanceof Region) {
       await this.#buildLeaves(node, page, first);
     } else {
-      for (const [index, child] of node.children) {
+      await this.#buildChildren(node, level, page, first);
+    }
+    return this.#write(level, page);
+  }
+
+  /** Those above regions one after the other, regions several at once. */
+  async #buildChildren(
+    node: OverlayNode,
+    level: number,
+    page: Uint8Array,
+    first: number,
+  ): Promise<void> {
+    const children = node.children.entries();
+    let failure: unknown;
+    const buildSome = async (): Promise<void> => {
+      for (const [index, child] of children) {
+        if (failure !== undefined) return;
         const at = index * HASH_BYTES;
         const before = page.slice(at, at + HASH_BYTES);
         const childFirst = first + index * spanOf(level - 1);
         page.set(await this.#buildNode(child, level - 1, before, childFirst), at);
       }
-    }
-    return this.#write(level, page);
+    };
+    const builders = level - 1 === REGION_LEVEL ? REGIONS_AT_ONCE : 1;
+    // None is left behind at work when another one fails.
+    const noteFailure = (error: unknown): void => {
+      failure ??= error;
+    };
+    await Promise.all(Array.from({ length: builders }, () => buildSome().catch(noteFailure)));
+    if (failure !== undefined) throw failure;
   }
 
   /** Replaces the leaves of a region that have changed, in the page that names them. */
   async #buildLeaves(region: Region, page: Uint8Array, first: number): Promise<void> {
     await this.#options.pace();
+    const leafPages = this.#freePages.pop() ?? new Uint8Array(ARITY * PAGE_BYTES);
     if (region.cleared) page.fill(0);
     const leaves = changedLeaves(region);
-    await this.#loadLeaves(region, page, leaves);
+    await this.#loadLeaves(region, page, leaves, leafPages);
+    await this.#options.pace();
+    this.#putEntries(region, leaves, leafPages);
+    if (this.#options.leafBuilt !== undefined) {
+      const firstLeaf = first / ARITY;
+      leaves.forEach((leaf, place) => {
+        this.#options.leafBuilt?.(firstLeaf + leaf, leafPages, place * PAGE_BYTES);
+      });
+    }
+    const hashes = new Uint8Array(leaves.length * HASH_BYTES);
+    await this.#writer.write(1, leafPages, leaves.length, hashes);
+    leaves.forEach((leaf, place) => {
+      copyBytes(hashes, place * HASH_BYTES, page, leaf * HASH_BYTES, HASH_BYTES);
+    });
+    this.#freePages.push(leafPages);
+  }
+
+  #putEntries(region: Region, leaves: number[], leafPages: Uint8Array): void {
     const placeOf = new Uint8Array(ARITY);
     leaves.forEach((leaf, place) => {
       placeOf[leaf] = place;
@@ -105,34 +152,28 @@ export class TreeBuilder {
     region.places.forEach((place, block) => {
       const at = placeOf[block >> 7] * PAGE_BYTES + (block & 127) * HASH_BYTES;
       const from = place * HASH_BYTES;
-      copyBytes(region.hashes, from, this.#pages, at, HASH_BYTES);
+      copyBytes(region.hashes, from, leafPages, at, HASH_BYTES);
       this.#options.visitHash?.(region.hashes, from);
-    });
-    if (this.#options.leafBuilt !== undefined) {
-      const firstLeaf = first / ARITY;
-      leaves.forEach((leaf, place) => {
-        this.#options.leafBuilt?.(firstLeaf + leaf, this.#pages, place * PAGE_BYTES);
-      });
-    }
-    const hashes = new Uint8Array(leaves.length * HASH_BYTES);
-    await this.#writer.write(1, this.#pages, leaves.length, hashes);
-    leaves.forEach((leaf, place) => {
-      page.set(hashes.subarray(place * HASH_BYTES, (place + 1) * HASH_BYTES), leaf * HASH_BYTES);
     });
   }
 
-  async #loadLeaves(region: Region, page: Uint8Array, leaves: number[]): Promise<void> {
+  async #loadLeaves(
+    region: Region,
+    page: Uint8Array,
+    leaves: number[],
+    leafPages: Uint8Array,
+  ): Promise<void> {
     const wanted: { hashes: Uint8Array; hashOffset: number; place: number }[] = [];
     leaves.forEach((leaf, place) => {
       const hashOffset = leaf * HASH_BYTES;
-      this.#pages.fill(0, place * PAGE_BYTES, (place + 1) * PAGE_BYTES);
+      leafPages.fill(0, place * PAGE_BYTES, (place + 1) * PAGE_BYTES);
       if (region.clearedLeaves?.[leaf] === 1 || isNullHash(page, hashOffset)) return;
       wanted.push({ hashes: page, hashOffset, place });
     });
     const loaded = await this.#reader.loadMany(wanted, 1);
     loaded.forEach((result, index) => {
       if (result instanceof NodeFault) throw result;
-      this.#pages.set(result, (wanted[index]?.place ?? 0) * PAGE_BYTES);
+      leafPages.set(result, (wanted[index]?.place ?? 0) * PAGE_BYTES);
     });
   }
 }
