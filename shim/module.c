@@ -72,5 +72,6 @@ NAPI_MODULE_INIT()
     shim_register_packet(env, exports);
     shim_register_netlink(env, exports);
     shim_register_tap(env, exports);
+    shim_register_hash(env, exports);
     return exports;
 }

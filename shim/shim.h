@@ -18,6 +18,7 @@ void shim_register_poll(napi_env env, napi_value exports);
 void shim_register_packet(napi_env env, napi_value exports);
 void shim_register_netlink(napi_env env, napi_value exports);
 void shim_register_tap(napi_env env, napi_value exports);
+void shim_register_hash(napi_env env, napi_value exports);
 
 void shim_export_function(napi_env env, napi_value exports, const char *name, napi_callback call);
 

@@ -12,6 +12,18 @@ export interface Shim {
   /** shim/memory.c */
   mapMemory(lengthBytes: number): ArrayBuffer;
 
+  /** shim/hash.c: SHA-256 of pieces of a buffer, 32 bytes each; three at a time side by side. */
+  readonly hashPieces: (
+    source: Uint8Array,
+    offsets: Uint32Array,
+    lengths: Uint32Array,
+    count: number,
+    target: Uint8Array,
+  ) => void;
+  /** The same without special instructions, for the tests. */
+  readonly hashPiecesPortable: Shim["hashPieces"];
+  hashIsAccelerated(): boolean;
+
   /** shim/disk-queue.c: worker threads for one disk; the table's layout is in shim/disk.h. */
   diskOpen(
     table: ArrayBuffer,

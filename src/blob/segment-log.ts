@@ -1,0 +1,407 @@
+import { systemErrorCode } from "../errors.ts";
+import { MAX_BATCH_BYTES, StoreFault } from "./blob-store.ts";
+import { FooterEntries } from "./footer-entries.ts";
+import { FrameBuilder, frameShare, type IndexState } from "./frame-builder.ts";
+import { ImageBatch } from "./image-batch.ts";
+import { queuedBatch, type QueuedBatch } from "./queued-batch.ts";
+import {
+  encodeSegmentHeader,
+  FIRST_FRAME_OFFSET,
+  footerBytes,
+  type FrameHeader,
+  FrameKind,
+  type LogPosition,
+  roundUp,
+  SECTOR_BYTES,
+} from "./segment-format.ts";
+import { fillWithZeros, type Segment, type SegmentSpace } from "./segment-space.ts";
+import { storeFault } from "./store-fault.ts";
+import type { SuperblockFile } from "./superblock-file.ts";
+
+/** Frames of this size and more make the file longer by themselves; see `#zeroAhead`. */
+const LARGE_FRAME_BYTES = 128 * 1024;
+const SMALLEST_STEP_BYTES = 64 * 1024;
+const LARGEST_STEP_BYTES = 2 * 1024 * 1024;
+const IMAGE_PIECE_BYTES = 1024 * 1024;
+/** What a frame takes beside the shares of its batches, at most: header and alignment. */
+const FRAME_OVERHEAD_BYTES = 256;
+
+interface QueuedCheckpoint {
+  readonly image: () => Uint8Array;
+  readonly resolve: () => void;
+  readonly reject: (fault: StoreFault) => void;
+}
+
+export interface LogStatistics {
+  frames: number;
+  syncs: number;
+  appendedBytes: number;
+  tailBytes: number;
+  unsyncedBytes: number;
+}
+
+/** Where the log goes on; `active` is undefined when the next frame begins a new segment. */
+export interface LogTail {
+  readonly active: Segment | undefined;
+  readonly entries: FooterEntries;
+  readonly sequence: number;
+  readonly previousChecksum: number;
+  readonly nextSegmentNumber: number;
+}
+
+/**
+ * The end of the log: one frame at a time, of all batches that arrived while the one before was
+ * being written.
+ *
+ * A frame that fails leaves the tail where it was, and the next one overwrites it. Only when
+ * batches were acknowledged that were not durable yet, and then a sync fails, has the disk lost
+ * something that nobody can write again; then the log is `unavailable` from there on.
+ */
+export class SegmentLog {
+  readonly statistics: LogStatistics = {
+    frames: 0,
+    syncs: 0,
+    appendedBytes: 0,
+    tailBytes: 0,
+    unsyncedBytes: 0,
+  };
+  readonly builder: FrameBuilder;
+  /** The last append failed, and what it left behind the tail might be taken for a frame. */
+  tailUncertain = false;
+  readonly #space: SegmentSpace;
+  readonly #superblock: SuperblockFile;
+  readonly #queue: (QueuedBatch | QueuedCheckpoint)[] = [];
+  readonly #epoch: number;
+  readonly #storeId: Uint8Array;
+  #active: Segment | undefined;
+  #entries: FooterEntries;
+  #nextSegmentNumber: number;
+  #sequence: number;
+  #syncedSequence: number;
+  #previousChecksum: number;
+  #running = false;
+  #fault: StoreFault | undefined;
+  #zeroing: Promise<void> | undefined;
+
+  constructor(space: SegmentSpace, superblock: SuperblockFile, state: IndexState, tail: LogTail) {
+    this.#space = space;
+    this.#superblock = superblock;
+    this.#epoch = superblock.current.epoch;
+    this.#storeId = superblock.current.storeId;
+    this.builder = new FrameBuilder(state);
+    this.#active = tail.active;
+    this.#entries = tail.entries;
+    this.#sequence = tail.sequence;
+    this.#syncedSequence = tail.sequence - 1;
+    this.#previousChecksum = tail.previousChecksum;
+    this.#nextSegmentNumber = tail.nextSegmentNumber;
+  }
+
+  get active(): Segment | undefined {
+    return this.#active;
+  }
+
+  /** A few frames of this size fit in a segment. */
+  get maxBatchBytes(): number {
+    return Math.min(MAX_BATCH_BYTES, this.#space.segmentBytes / 4);
+  }
+
+  append(queued: QueuedBatch): void {
+    this.#queue.push(queued);
+    if (!this.#running) void this.#run();
+  }
+
+  checkpoint(image: () => Uint8Array): Promise<void> {
+    return new Promise((resolve, reject) => {
+      this.#queue.push({ image, resolve, reject });
+      if (!this.#running) void this.#run();
+    });
+  }
+
+  /** No append is accepted any more; the reason is what each gets. */
+  stop(fault: StoreFault): void {
+    this.#fault ??= fault;
+  }
+
+  /** The log ends here, in good order: opening it again will find all of it, or refuse. */
+  async end(): Promise<void> {
+    await this.#zeroing;
+    await this.#superblock.update({ durableSequence: this.#syncedSequence });
+  }
+
+  async #run(): Promise<void> {
+    this.#running = true;
+    // Batches that are handed over in the same turn share a frame.
+    await Promise.resolve();
+    while (this.#queue.length > 0) {
+      const first = this.#queue[0];
+      if ("image" in first) {
+        this.#queue.shift();
+        await this.#writeCheckpoint(first);
+      } else {
+        if (!first.isReady) await first.ready;
+        await this.#writeBatches();
+      }
+    }
+    this.#running = false;
+  }
+
+  async #writeBatches(): Promise<void> {
+    const { batches, bytes } = this.#takeBatches();
+    try {
+      if (this.#fault !== undefined) throw this.#fault;
+      const durable = batches.some(({ batch }) => batch.durable);
+      const isEmpty = batches.every(({ batch }) => batch.blobCount + batch.notes.length === 0);
+      if (isEmpty) await this.#sync();
+      else await this.#writeFrame(batches, bytes, durable, FrameKind.data, false);
+    } catch (error) {
+      const fault = storeFault(error);
+      for (const { batch } of batches) batch.failed(fault);
+      return;
+    }
+    for (const { batch } of batches) batch.appended();
+  }
+
+  /** The batches at the head of the queue that fit in one frame. */
+  #takeBatches(): { batches: QueuedBatch[]; bytes: number } {
+    const batches: QueuedBatch[] = [];
+    let bytes = 0;
+    for (const queued of this.#queue) {
+      if ("image" in queued) break;
+      const share = frameShare(queued.batch);
+      const first = batches[0];
+      if (first !== undefined) {
+        if (bytes + share > this.maxBatchBytes) break;
+        if (!queued.isReady) break;
+        if (queued.batch.privileged !== first.batch.privileged) break;
+      }
+      batches.push(queued);
+      bytes += share;
+    }
+    this.#queue.splice(0, batches.length);
+    return { batches, bytes };
+  }
+
+  async #writeFrame(
+    batches: QueuedBatch[],
+    bytes: number,
+    durable: boolean,
+    kind: FrameKind,
+    isLast: boolean,
+  ): Promise<LogPosition> {
+    const privileged = batches.every(({ batch }) => batch.privileged);
+    if (!privileged) await this.#space.ensureReserve();
+    try {
+      return await this.#tryFrame(batches, bytes, durable, kind, isLast);
+    } catch (error) {
+      const reserve =
+        isOutOfSpace(error) && privileged ? await this.#space.takeReserve() : undefined;
+      if (reserve === undefined) throw error;
+      if (this.#active !== undefined) await this.#seal(this.#active);
+      await this.#begin(reserve);
+      return this.#tryFrame(batches, bytes, durable, kind, isLast);
+    }
+  }
+
+  async #tryFrame(
+    batches: QueuedBatch[],
+    bytes: number,
+    durable: boolean,
+    kind: FrameKind,
+    isLast: boolean,
+  ): Promise<LogPosition> {
+    const privileged = batches.every(({ batch }) => batch.privileged);
+    const blobs = batches.reduce((sum, { batch }) => sum + batch.blobCount, 0);
+    const room = roundUp(bytes + FRAME_OVERHEAD_BYTES, SECTOR_BYTES);
+    const segment = await this.#segmentFor(room, blobs, privileged);
+    if (segment.framesEnd + room > segment.file.sizeBytes) await this.#zeroing;
+    const header = this.#nextHeader(segment, kind, isLast);
+    this.builder.build(batches, bytes, segment.slot, segment.framesEnd, header);
+    try {
+      await segment.file.write(this.builder.frame, segment.framesEnd);
+      if (durable) await this.#syncFile(segment);
+    } catch (error) {
+      this.tailUncertain = true;
+      this.builder.discard();
+      throw error;
+    }
+    this.builder.committed();
+    return this.#advance(segment, header, durable);
+  }
+
+  #nextHeader(segment: Segment, kind: FrameKind, isLast: boolean): FrameHeader {
+    return {
+      segmentNumber: segment.number,
+      sequence: this.#sequence,
+      syncedSequence: this.#syncedSequence,
+      epoch: this.#epoch,
+      previousChecksum: this.#previousChecksum,
+      frameBytes: 0,
+      blobCount: 0,
+      notesBytes: 0,
+      kind,
+      isLast,
+      payloadChecksum: 0,
+      headerChecksum: 0,
+    };
+  }
+
+  /** The frame is written: the tail moves behind it. */
+  #advance(segment: Segment, header: FrameHeader, durable: boolean): LogPosition {
+    const position: LogPosition = {
+      slot: segment.slot,
+      segmentNumber: segment.number,
+      offset: segment.framesEnd,
+      sequence: header.sequence,
+      previousChecksum: header.previousChecksum,
+    };
+    this.#entries.addFrame(this.builder.entries, segment.framesEnd);
+    segment.entryCount = this.#entries.count;
+    segment.framesEnd += header.frameBytes;
+    this.#sequence = header.sequence + 1;
+    this.#previousChecksum = header.headerChecksum;
+    this.tailUncertain = false;
+    this.statistics.frames++;
+    this.statistics.appendedBytes += header.frameBytes;
+    this.statistics.tailBytes += header.frameBytes;
+    if (durable) {
+      this.#syncedSequence = header.sequence;
+      this.statistics.unsyncedBytes = 0;
+    } else {
+      this.statistics.unsyncedBytes += header.frameBytes;
+    }
+    if (header.frameBytes < LARGE_FRAME_BYTES) this.#zeroAhead(segment);
+    return position;
+  }
+
+  /** Keeps some zeros written ahead of small frames: a sync of them then changes no metadata. */
+  #zeroAhead(segment: Segment): void {
+    const allocated = segment.file.sizeBytes;
+    const step = Math.min(Math.max(segment.framesEnd, SMALLEST_STEP_BYTES), LARGEST_STEP_BYTES);
+    if (allocated - segment.framesEnd > step / 2 || this.#zeroing !== undefined) return;
+    const target = Math.min(segment.framesEnd + step, this.#space.segmentBytes);
+    if (target <= allocated) return;
+    const filling = fillWithZeros(segment.file, target)
+      .catch(() => undefined) // A full disk shows when a frame needs the room.
+      .then(() => {
+        this.#zeroing = undefined;
+      });
+    this.#zeroing = filling;
+  }
+
+  async #sync(): Promise<void> {
+    if (this.statistics.unsyncedBytes === 0 || this.#active === undefined) return;
+    await this.#syncFile(this.#active);
+    this.#syncedSequence = this.#sequence - 1;
+    this.statistics.unsyncedBytes = 0;
+  }
+
+  async #syncFile(segment: Segment): Promise<void> {
+    this.statistics.syncs++;
+    try {
+      await segment.file.sync();
+    } catch (error) {
+      if (this.statistics.unsyncedBytes > 0) {
+        this.#fault = new StoreFault(
+          "unavailable",
+          `${this.#space.disk.description}: the disk lost acknowledged writes ` +
+            `(${systemErrorCode(error)}); the store takes no more until it is opened again`,
+          { cause: error },
+        );
+      }
+      throw error;
+    }
+  }
+
+  /** The segment that takes the next frame: the active one, or the next. */
+  async #segmentFor(room: number, blobs: number, privileged: boolean): Promise<Segment> {
+    const active = this.#active;
+    if (active !== undefined) {
+      const footer = footerBytes(this.#entries.count + blobs);
+      if (active.framesEnd + room <= this.#space.segmentBytes - footer) return active;
+      await this.#seal(active);
+    }
+    return this.#begin(await this.#space.take(privileged));
+  }
+
+  async #begin(segment: Segment): Promise<Segment> {
+    // A number is used once, even if its header may not have reached the disk.
+    segment.number = this.#nextSegmentNumber++;
+    segment.firstSequence = this.#sequence;
+    segment.framesEnd = FIRST_FRAME_OFFSET;
+    segment.entryCount = 0;
+    segment.sealed = false;
+    const header = encodeSegmentHeader(this.#storeId, {
+      inUse: true,
+      segmentNumber: segment.number,
+      firstSequence: this.#sequence,
+      previousChecksum: this.#previousChecksum,
+      epoch: this.#epoch,
+    });
+    try {
+      // Durable together with the first frame: the same file, the same sync.
+      await segment.file.write(header, 0);
+    } catch (error) {
+      this.#space.putBack(segment);
+      throw error;
+    }
+    this.#entries = new FooterEntries();
+    this.#active = segment;
+    return segment;
+  }
+
+  /**
+   * Ends the active segment. What is in it becomes durable before the next one begins; the footer
+   * only saves time, so a disk that has no room for it does not matter.
+   */
+  async #seal(segment: Segment): Promise<void> {
+    await this.#zeroing;
+    await this.#sync();
+    try {
+      await this.#entries.writeFooter(
+        segment,
+        this.#space.segmentBytes,
+        this.#sequence - 1,
+        this.#previousChecksum,
+      );
+      segment.sealed = true;
+    } catch (error) {
+      if (systemErrorCode(error) === undefined) throw error;
+    }
+    this.#active = undefined;
+  }
+
+  async #writeCheckpoint(queued: QueuedCheckpoint): Promise<void> {
+    try {
+      if (this.#fault !== undefined) throw this.#fault;
+      await this.#sync();
+      const position = await this.#writeImage(queued.image());
+      await this.#superblock.update({ checkpoint: position, durableSequence: this.#sequence - 1 });
+      this.statistics.tailBytes = 0;
+    } catch (error) {
+      queued.reject(storeFault(error));
+      return;
+    }
+    queued.resolve();
+  }
+
+  /** An image larger than a frame goes into several, of which the last is marked. */
+  async #writeImage(image: Uint8Array): Promise<LogPosition> {
+    const piece = Math.min(IMAGE_PIECE_BYTES, this.maxBatchBytes);
+    let first: LogPosition | undefined;
+    for (let at = 0; first === undefined || at < image.length; at += piece) {
+      const isLast = at + piece >= image.length;
+      const part = image.subarray(at, Math.min(at + piece, image.length));
+      const kind = first === undefined ? FrameKind.checkpointStart : FrameKind.checkpointMore;
+      const queued = queuedBatch(new ImageBatch(part));
+      const share = frameShare(queued.batch);
+      const written = await this.#writeFrame([queued], share, true, kind, isLast);
+      first ??= written;
+    }
+    return first;
+  }
+}
+
+function isOutOfSpace(error: unknown): boolean {
+  return systemErrorCode(error) === "ENOSPC";
+}

@@ -1,0 +1,73 @@
+import type { CasStore } from "./cas-store.ts";
+import { GarbageCollector } from "./garbage-collector.ts";
+
+export interface AutoCollectorOptions {
+  /** How often to look whether a collection is due. */
+  readonly checkEveryMs?: number;
+  /** A collection is due when so much was appended since the last one … */
+  readonly minBytes?: number;
+  /** … and so large a share of what the store takes on its disk. */
+  readonly minShare?: number;
+}
+
+const CHECK_EVERY_MS = 60_000;
+const MIN_BYTES = 256 * 1024 * 1024;
+const MIN_SHARE = 0.25;
+
+/**
+ * Collects garbage from time to time: what is overwritten or deleted is about as much as what is
+ * appended, so the work stays in proportion to the writes. A store that nobody writes is left alone,
+ * except after snapshots were deleted.
+ */
+export class AutoCollector {
+  readonly #cas: CasStore;
+  readonly #options: Required<AutoCollectorOptions>;
+  #timer: NodeJS.Timeout | undefined;
+  #running: Promise<void> | undefined;
+  #appendedBytes: number;
+  #snapshots: number;
+
+  constructor(cas: CasStore, options: AutoCollectorOptions = {}) {
+    this.#cas = cas;
+    this.#options = {
+      checkEveryMs: options.checkEveryMs ?? CHECK_EVERY_MS,
+      minBytes: options.minBytes ?? MIN_BYTES,
+      minShare: options.minShare ?? MIN_SHARE,
+    };
+    this.#appendedBytes = cas.store.statistics.appendedBytes;
+    this.#snapshots = cas.catalog.deletedSnapshots;
+  }
+
+  start(): void {
+    this.#timer = setInterval(() => {
+      if (this.#running !== undefined || !this.isDue()) return;
+      this.#running = this.#collect();
+    }, this.#options.checkEveryMs);
+    this.#timer.unref();
+  }
+
+  isDue(): boolean {
+    const { appendedBytes, diskBytes } = this.#cas.store.statistics;
+    const appended = appendedBytes - this.#appendedBytes;
+    if (this.#cas.catalog.deletedSnapshots > this.#snapshots) return true;
+    return appended >= this.#options.minBytes && appended >= diskBytes * this.#options.minShare;
+  }
+
+  async #collect(): Promise<void> {
+    this.#appendedBytes = this.#cas.store.statistics.appendedBytes;
+    this.#snapshots = this.#cas.catalog.deletedSnapshots;
+    try {
+      await new GarbageCollector(this.#cas).collect();
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      this.#cas.log("error", `${this.#cas.store.description}: nothing was collected: ${reason}`);
+    }
+    this.#running = undefined;
+  }
+
+  /** Resolves when no collection runs any more. */
+  async stop(): Promise<void> {
+    clearInterval(this.#timer);
+    await this.#running;
+  }
+}

@@ -1,0 +1,111 @@
+import { HASH_BYTES, hashesEqual } from "../blob/hash.ts";
+import { shim } from "../native/shim.ts";
+
+const NONE = -1;
+
+/**
+ * Blocks by their names, in memory that is allocated once and touched only where it is used. When
+ * it is full, the block goes that has not been asked for since the hand passed it last (CLOCK).
+ *
+ * What is in here was verified when it came in.
+ */
+export class BlockCache {
+  readonly blockBytes: number;
+  readonly capacity: number;
+  hits = 0;
+  misses = 0;
+  readonly #data: Uint8Array;
+  readonly #names: Uint8Array;
+  readonly #used: Uint8Array;
+  /** Slots of one bucket are chained: bucket → first slot, slot → next slot. */
+  readonly #first: Int32Array;
+  readonly #next: Int32Array;
+  readonly #mask: number;
+  #count = 0;
+  #hand = 0;
+
+  constructor(blockBytes: number, budgetBytes: number) {
+    this.blockBytes = blockBytes;
+    this.capacity = Math.max(1, Math.floor(budgetBytes / (blockBytes + HASH_BYTES + 16)));
+    this.#data = new Uint8Array(shim.mapMemory(this.capacity * blockBytes));
+    this.#names = new Uint8Array(shim.mapMemory(this.capacity * HASH_BYTES));
+    this.#used = new Uint8Array(this.capacity);
+    const buckets = 2 ** Math.ceil(Math.log2(this.capacity + 1));
+    this.#first = new Int32Array(buckets).fill(NONE);
+    this.#next = new Int32Array(this.capacity);
+    this.#mask = buckets - 1;
+  }
+
+  /** The blocks, slot after slot. */
+  get data(): Uint8Array {
+    return this.#data;
+  }
+
+  /** The slot of a block, -1 when it is not here. */
+  find(hashes: Uint8Array, hashOffset: number): number {
+    const slot = this.#lookUp(hashes, hashOffset);
+    if (slot === NONE) {
+      this.misses++;
+    } else {
+      this.hits++;
+      this.#used[slot] = 1;
+    }
+    return slot;
+  }
+
+  has(hashes: Uint8Array, hashOffset: number): boolean {
+    return this.#lookUp(hashes, hashOffset) !== NONE;
+  }
+
+  #lookUp(hashes: Uint8Array, hashOffset: number): number {
+    let slot = this.#first[this.#bucketOf(hashes, hashOffset)];
+    while (slot !== NONE && !hashesEqual(this.#names, slot * HASH_BYTES, hashes, hashOffset)) {
+      slot = this.#next[slot];
+    }
+    return slot;
+  }
+
+  /** Copies a verified block in. */
+  insert(hashes: Uint8Array, hashOffset: number, source: Uint8Array, sourceOffset: number): void {
+    if (this.has(hashes, hashOffset)) return;
+    const slot = this.#count < this.capacity ? this.#count++ : this.#evict();
+    const name = slot * HASH_BYTES;
+    for (let byte = 0; byte < HASH_BYTES; byte++) {
+      this.#names[name + byte] = hashes[hashOffset + byte];
+    }
+    this.#data.set(
+      source.subarray(sourceOffset, sourceOffset + this.blockBytes),
+      slot * this.blockBytes,
+    );
+    const bucket = this.#bucketOf(hashes, hashOffset);
+    this.#next[slot] = this.#first[bucket];
+    this.#first[bucket] = slot;
+  }
+
+  #evict(): number {
+    while (this.#used[this.#hand] === 1) {
+      this.#used[this.#hand] = 0;
+      this.#hand = this.#hand + 1 === this.capacity ? 0 : this.#hand + 1;
+    }
+    const slot = this.#hand;
+    this.#hand = slot + 1 === this.capacity ? 0 : slot + 1;
+    const bucket = this.#bucketOf(this.#names, slot * HASH_BYTES);
+    if (this.#first[bucket] === slot) {
+      this.#first[bucket] = this.#next[slot];
+      return slot;
+    }
+    let before = this.#first[bucket];
+    while (this.#next[before] !== slot) before = this.#next[before];
+    this.#next[before] = this.#next[slot];
+    return slot;
+  }
+
+  #bucketOf(hashes: Uint8Array, offset: number): number {
+    const bits =
+      hashes[offset + 12] |
+      (hashes[offset + 13] << 8) |
+      (hashes[offset + 14] << 16) |
+      (hashes[offset + 15] << 24);
+    return bits & this.#mask;
+  }
+}

@@ -1,0 +1,271 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
+import { FrameArena } from "../arena/frame-arena.ts";
+import type { CrashDisk } from "../blob/crash-disk.testing.ts";
+import { FileStore } from "../blob/file-store.ts";
+import { BlockRequest, BlockStatus } from "../storage/block-storage.ts";
+import { CasStore } from "./cas-store.ts";
+import { type Change, type Content, CrashModel, isSame } from "./crash-model.testing.ts";
+import { GarbageCollector } from "./garbage-collector.ts";
+import { Snapshots } from "./snapshots.ts";
+import type { Volume } from "./volume.ts";
+
+export const BLOCK_BYTES = 512;
+/** Three levels of the tree; the places below touch the borders of leaves and regions. */
+export const BLOCKS = 40_000;
+const PLACES = [0, 1, 2, 3, 126, 127, 128, 129, 500, 16382, 16383, 16384, 16385, 39_998, 39_999];
+const MAX_SNAPSHOTS = 5;
+
+const arena = new FrameArena(64);
+
+class Request extends BlockRequest {
+  readonly #done = Promise.withResolvers<BlockStatus>();
+
+  completed(): void {
+    this.#done.resolve(this.status);
+  }
+
+  get done(): Promise<BlockStatus> {
+    return this.#done.promise;
+  }
+}
+
+export function openCas(disk: CrashDisk): Promise<CasStore> {
+  return CasStore.open({
+    open: (reader) => FileStore.open({ disk, reader, segmentBytes: 64 * 1024 }),
+    tailLimitBytes: 60_000,
+    dirtyLimitBlocks: 60,
+  });
+}
+
+/** All blocks of a disk that may hold something. */
+export async function contentOf(volume: Volume): Promise<Content> {
+  const requests: Request[] = [];
+  let used = 0;
+  for (const place of PLACES) {
+    for (let block = place; block < Math.min(place + 4, BLOCKS); block++) {
+      const request = new Request();
+      request.lba = block;
+      request.lengthSectors = 1;
+      request.memoryOffset = used;
+      used += BLOCK_BYTES;
+      requests.push(request);
+      volume.read(request);
+    }
+  }
+  volume.submit();
+  const content = new Map<number, number>();
+  for (const request of requests) {
+    const status = await request.done;
+    if (status !== BlockStatus.ok)
+      throw new Error(`block ${request.lba} cannot be read: ${status}`);
+    const data = new Uint32Array(arena.memory, request.memoryOffset, BLOCK_BYTES / 4);
+    const [value] = data;
+    if (!data.every((word) => word === value)) throw new Error(`block ${request.lba} is mixed`);
+    if (value !== 0) content.set(request.lba, value);
+  }
+  return content;
+}
+
+export async function snapshotContent(cas: CasStore, id: string): Promise<Content> {
+  const record = new Snapshots(cas).get(id);
+  const disk = await cas.openSnapshot(record, { memory: arena.bytes, cacheBytes: 4096 });
+  const content = await contentOf(disk);
+  await disk.close();
+  return content;
+}
+
+export function openVolume(cas: CasStore, name: string): Volume {
+  return cas.openVolume(name, { memory: arena.bytes, cacheBytes: 4096, groupBytes: 8192 });
+}
+
+/** Random operations on a store, and the model of what they must leave behind. */
+export class CrashWorkload {
+  readonly model: CrashModel;
+  readonly #random: () => number;
+  readonly #cas: CasStore;
+  readonly #snapshots: Snapshots;
+  readonly #volumes = new Map<string, Volume>();
+  #names = 0;
+  #values: number;
+
+  private constructor(cas: CasStore, model: CrashModel, random: () => number) {
+    this.#cas = cas;
+    this.#snapshots = new Snapshots(cas);
+    this.model = model;
+    this.#random = random;
+    // Content of a run before this one may come again, too.
+    this.#values = Math.floor(random() * 300);
+  }
+
+  static async begin(
+    disk: CrashDisk,
+    random: () => number,
+    model = new CrashModel(),
+  ): Promise<CrashWorkload> {
+    const cas = await openCas(disk);
+    const workload = new CrashWorkload(cas, model, random);
+    if (model.volumes.size === 0) {
+      model.pending = { kind: "clone", name: "first", content: new Map() };
+      await cas.createVolume("first", BLOCKS * BLOCK_BYTES, BLOCK_BYTES);
+      model.volumes.set("first", new Map());
+      model.pending = undefined;
+    }
+    for (const name of model.volumes.keys()) workload.#volumes.set(name, openVolume(cas, name));
+    return workload;
+  }
+
+  #pick<T>(items: Iterable<T>): T | undefined {
+    const list = [...items];
+    return list[Math.floor(this.#random() * list.length)];
+  }
+
+  async step(): Promise<void> {
+    const choice = this.#random();
+    if (choice < 0.6) await this.#write();
+    else if (choice < 0.7) await this.#takeSnapshot();
+    else if (choice < 0.75) await this.#rollBack();
+    else if (choice < 0.8) await this.#clone();
+    else if (choice < 0.86) await this.#deleteSomething();
+    else if (choice < 0.93) await this.#collect();
+    else await Promise.all([this.#cas.checkpoint(), this.#write()]);
+    this.model.settle();
+  }
+
+  /** Several writes and trims at once, of one volume or of two. */
+  async #write(): Promise<void> {
+    const statuses: Promise<BlockStatus>[] = [];
+    const touched = new Set<Volume>();
+    const count = 1 + Math.floor(this.#random() * 8);
+    for (let index = 0; index < count; index++) {
+      const name = this.#pick(this.#volumes.keys()) ?? "";
+      const volume = this.#volumes.get(name) as Volume;
+      const change = this.#change(name);
+      const request = new Request();
+      request.lba = change.first;
+      request.lengthSectors = change.count;
+      request.memoryOffset = 65536 + index * 4096;
+      this.model.changes.push(change);
+      if (change.value === 0) {
+        volume.trim(request);
+      } else {
+        const words = (change.count * BLOCK_BYTES) / 4;
+        new Uint32Array(arena.memory, request.memoryOffset, words).fill(change.value);
+        volume.write(request);
+      }
+      touched.add(volume);
+      statuses.push(request.done);
+    }
+    for (const volume of touched) volume.submit();
+    for (const status of await Promise.all(statuses)) {
+      if (status !== BlockStatus.ok) throw new Error(`a write failed: ${status}`);
+    }
+  }
+
+  #change(volume: string): Change {
+    const place = this.#pick(PLACES) as number;
+    const isTrim = this.#random() < 0.2;
+    const isWide = isTrim && this.#random() < 0.3;
+    const count = isWide
+      ? 1 + Math.floor(this.#random() * BLOCKS)
+      : 1 + Math.floor(this.#random() * 4);
+    return {
+      volume,
+      first: place,
+      count: Math.min(count, BLOCKS - place),
+      value: isTrim ? 0 : this.#value(),
+    };
+  }
+
+  /** Mostly new content, sometimes one that was there before and may be garbage by now. */
+  #value(): number {
+    if (this.#values > 0 && this.#random() < 0.3) {
+      return Math.max(1, this.#values - Math.floor(this.#random() * 200));
+    }
+    return ++this.#values;
+  }
+
+  async #takeSnapshot(): Promise<void> {
+    if (this.model.snapshots.size >= MAX_SNAPSHOTS) return;
+    const volume = this.#pick(this.#volumes.keys()) as string;
+    this.model.pending = { kind: "snapshot", volume };
+    // Writes go on while the snapshot is taken; it may hold some of them.
+    const isBusy = this.#random() < 0.5;
+    const [record] = await Promise.all([
+      this.#snapshots.create(volume),
+      isBusy ? this.#write() : undefined,
+    ]);
+    this.model.snapshots.set(record.id, await snapshotContent(this.#cas, record.id));
+  }
+
+  async #rollBack(): Promise<void> {
+    const id = this.#pick(this.model.snapshots.keys());
+    const volume = this.#pick(this.#volumes.keys()) as string;
+    if (id === undefined || this.model.snapshots.size >= MAX_SNAPSHOTS) return;
+    const to = this.model.snapshots.get(id) as Content;
+    this.model.pending = { kind: "rollback", volume, to };
+    const { safety } = await this.#snapshots.rollback(volume, id);
+    this.model.snapshots.set(safety.id, this.model.volumes.get(volume) as Content);
+    this.model.volumes.set(volume, to);
+  }
+
+  async #clone(): Promise<void> {
+    const id = this.#pick(this.model.snapshots.keys());
+    if (id === undefined || this.#volumes.size >= 3) return;
+    const name = `clone ${++this.#names} ${this.#random()}`;
+    const content = this.model.snapshots.get(id) as Content;
+    this.model.pending = { kind: "clone", name, content };
+    await this.#snapshots.clone(id, name);
+    this.model.volumes.set(name, content);
+    this.#volumes.set(name, openVolume(this.#cas, name));
+  }
+
+  async #deleteSomething(): Promise<void> {
+    if (this.#volumes.size > 2 && this.#random() < 0.5) {
+      const name = [...this.#volumes.keys()].at(-1) as string;
+      await this.#volumes.get(name)?.close();
+      this.#volumes.delete(name);
+      this.model.pending = { kind: "delete-volume", name };
+      await this.#cas.deleteVolume(name);
+      this.model.volumes.delete(name);
+      return;
+    }
+    const snapshot = this.#pick(this.model.snapshots.keys());
+    if (snapshot === undefined) return;
+    this.model.pending = { kind: "delete", snapshot };
+    await this.#snapshots.delete(snapshot);
+    this.model.snapshots.delete(snapshot);
+  }
+
+  async #collect(): Promise<void> {
+    const collector = new GarbageCollector(this.#cas);
+    const collection = { isRunning: true };
+    const collecting = collector.collect({ liveThreshold: 0.8 }).finally(() => {
+      collection.isRunning = false;
+    });
+    const writesAtMost = this.#random() < 0.7 ? Infinity : 0;
+    for (let count = 0; count < writesAtMost && collection.isRunning; count++) {
+      const isCheckpoint = this.#random() < 0.2;
+      await Promise.all([this.#write(), isCheckpoint ? this.#cas.checkpoint() : undefined]);
+      this.model.settle();
+      // The disk of the test takes no time; the collection waits for turns of the event loop.
+      await nextTurn();
+    }
+    await collecting;
+  }
+
+  /** Reads everything through the running store. */
+  async check(): Promise<void> {
+    for (const [name, content] of this.model.volumes) {
+      const found = await contentOf(this.#volumes.get(name) as Volume);
+      if (!isSame(found, content)) throw new Error(`volume ${name} holds something else`);
+    }
+    for (const [id, content] of this.model.snapshots) {
+      const found = await snapshotContent(this.#cas, id);
+      if (!isSame(found, content)) throw new Error(`snapshot ${id} has changed`);
+    }
+  }
+
+  close(): Promise<void> {
+    return this.#cas.close();
+  }
+}

@@ -1,0 +1,132 @@
+import { open } from "node:fs/promises";
+import { systemErrorCode, UsageError } from "../errors.ts";
+import { BlockRequest, BlockStatus, SECTOR_BYTES } from "../storage/block-storage.ts";
+import { blockDeviceSize } from "../system/block-device.ts";
+import type { CasStore } from "./cas-store.ts";
+import type { SnapshotRecord } from "./catalog.ts";
+import { Snapshots } from "./snapshots.ts";
+
+export interface ImportOptions {
+  readonly volume: string;
+  readonly blockBytes?: number;
+  readonly onProgress?: (progress: ImportProgress) => void;
+}
+
+export interface ImportProgress {
+  readonly sizeBytes: number;
+  readonly readBytes: number;
+}
+
+export interface ImportReport {
+  readonly sizeBytes: number;
+  /** Bytes that the store holds more than before. */
+  readonly storedBytes: number;
+  readonly snapshot: SnapshotRecord;
+}
+
+const MAX_PIECE_BYTES = 1024 * 1024;
+const PIECES_AT_ONCE = 4;
+
+/**
+ * Makes a volume of an image file or a block device, and a snapshot of it. Zeros take no space, and
+ * what the store has already is not stored again. @throws UsageError
+ */
+export async function importImage(
+  cas: CasStore,
+  path: string,
+  options: ImportOptions,
+): Promise<ImportReport> {
+  const file = await open(path, "r").catch((error: unknown) => {
+    const code = systemErrorCode(error);
+    throw new UsageError(`${path} cannot be read (${code}): check the path`, { cause: error });
+  });
+  try {
+    const sizeBytes = await sizeOf(file, path);
+    const before = cas.store.statistics.blobBytes;
+    await cas.createVolume(options.volume, sizeBytes, options.blockBytes);
+    await copy(cas, file, sizeBytes, options).catch(async (error: unknown) => {
+      await cas.deleteVolume(options.volume);
+      throw error;
+    });
+    const description = `import of ${path}`;
+    const snapshot = await new Snapshots(cas).create(options.volume, {
+      description,
+      trigger: "import",
+    });
+    const storedBytes = cas.store.statistics.blobBytes - before;
+    return { sizeBytes, storedBytes, snapshot };
+  } finally {
+    await file.close();
+  }
+}
+
+type File = Awaited<ReturnType<typeof open>>;
+
+async function sizeOf(file: File, path: string): Promise<number> {
+  const stats = await file.stat();
+  let sizeBytes = stats.size;
+  if (stats.isBlockDevice()) sizeBytes = blockDeviceSize(file.fd);
+  if (sizeBytes === 0) throw new UsageError(`${path} is empty: there is nothing to import`);
+  // A file that ends within a sector gets zeros up to its end, as a disk would have them.
+  return Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
+}
+
+async function copy(
+  cas: CasStore,
+  file: File,
+  sizeBytes: number,
+  options: ImportOptions,
+): Promise<void> {
+  const pieceBytes = Math.min(MAX_PIECE_BYTES, cas.store.maxBatchBytes / 2);
+  const memory = new Uint8Array(PIECES_AT_ONCE * pieceBytes);
+  const volume = cas.openVolume(options.volume, {
+    memory,
+    durability: "writeback",
+    cacheBytes: pieceBytes,
+  });
+  try {
+    const running: Promise<void>[] = [];
+    for (let position = 0, piece = 0; position < sizeBytes; position += pieceBytes, piece++) {
+      const place = piece % PIECES_AT_ONCE;
+      await running[place];
+      const length = Math.min(pieceBytes, sizeBytes - position);
+      const data = memory.subarray(place * pieceBytes, place * pieceBytes + length);
+      data.fill(0);
+      await file.read(data, 0, length, position);
+      options.onProgress?.({ sizeBytes, readBytes: position + length });
+      // A new volume is zero already.
+      if (Buffer.compare(data, ZEROS.subarray(0, length)) === 0) continue;
+      const request = new PieceRequest(position, length, place * pieceBytes);
+      volume.write(request);
+      volume.submit();
+      running[place] = request.done;
+      // It is waited for when its place is needed again, which may be after it has failed.
+      request.done.catch(() => undefined);
+    }
+    await Promise.all(running);
+  } finally {
+    await volume.close();
+  }
+}
+
+const ZEROS = new Uint8Array(MAX_PIECE_BYTES);
+
+class PieceRequest extends BlockRequest {
+  readonly #result = Promise.withResolvers<void>();
+
+  constructor(position: number, lengthBytes: number, memoryOffset: number) {
+    super();
+    this.lba = position / SECTOR_BYTES;
+    this.lengthSectors = lengthBytes / SECTOR_BYTES;
+    this.memoryOffset = memoryOffset;
+  }
+
+  get done(): Promise<void> {
+    return this.#result.promise;
+  }
+
+  override completed(): void {
+    if (this.status === BlockStatus.ok) this.#result.resolve();
+    else this.#result.reject(new Error(`LBA ${this.lba} was not stored (status ${this.status})`));
+  }
+}

@@ -1,0 +1,65 @@
+import { shim } from "../native/shim.ts";
+import { PAGE_BYTES } from "./merkle-node.ts";
+
+/**
+ * Leaves of a volume's tree by their place: leaf i holds the hashes of the blocks from i * 128 on.
+ * It always speaks of the tree that the volume has now; whoever changes that changes this.
+ */
+export class PageCache {
+  readonly capacity: number;
+  readonly #pages: Uint8Array;
+  readonly #slots = new Map<number, number>();
+  readonly #leaves: Float64Array;
+  readonly #used: Uint8Array;
+  #count = 0;
+  #hand = 0;
+
+  constructor(budgetBytes: number) {
+    this.capacity = Math.max(4, Math.floor(budgetBytes / (PAGE_BYTES + 64)));
+    this.#pages = new Uint8Array(shim.mapMemory(this.capacity * PAGE_BYTES));
+    this.#leaves = new Float64Array(this.capacity);
+    this.#used = new Uint8Array(this.capacity);
+  }
+
+  /** The pages, one after the other. */
+  get pages(): Uint8Array {
+    return this.#pages;
+  }
+
+  /** Where in `pages` the leaf begins, or -1. */
+  find(leaf: number): number {
+    const slot = this.#slots.get(leaf);
+    if (slot === undefined) return -1;
+    this.#used[slot] = 1;
+    return slot * PAGE_BYTES;
+  }
+
+  put(leaf: number, page: Uint8Array, pageOffset: number): void {
+    let slot = this.#slots.get(leaf);
+    if (slot === undefined) {
+      slot = this.#count < this.capacity ? this.#count++ : this.#evict();
+      this.#slots.set(leaf, slot);
+      this.#leaves[slot] = leaf;
+    }
+    this.#pages.set(page.subarray(pageOffset, pageOffset + PAGE_BYTES), slot * PAGE_BYTES);
+  }
+
+  /** The volume has another tree. */
+  clear(): void {
+    this.#slots.clear();
+    this.#used.fill(0);
+    this.#count = 0;
+    this.#hand = 0;
+  }
+
+  #evict(): number {
+    while (this.#used[this.#hand] === 1) {
+      this.#used[this.#hand] = 0;
+      this.#hand = this.#hand + 1 === this.capacity ? 0 : this.#hand + 1;
+    }
+    const slot = this.#hand;
+    this.#hand = slot + 1 === this.capacity ? 0 : slot + 1;
+    this.#slots.delete(this.#leaves[slot]);
+    return slot;
+  }
+}
