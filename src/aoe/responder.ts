@@ -1,6 +1,6 @@
 import type { FrameArena } from "../arena/frame-arena.ts";
 import { ataCommand } from "../ata/registers.wire.ts";
-import { type AtaEngine, AtaOpcode } from "../ata/ata-engine.ts";
+import { type AtaEngine, AtaOpcode, replyWithDeviceFault } from "../ata/ata-engine.ts";
 import { type TargetManager } from "../target/target-manager.ts";
 import type { Target } from "../target/target.ts";
 import { answerConfig, type ConfigIdentity } from "./config-query.ts";
@@ -93,7 +93,7 @@ export class Responder {
       this.#handleWildcard(port, frame, lengthBytes, this.#targets.matching(shelf, slot));
       return;
     }
-    const target = this.#targets.get(shelf, slot);
+    const target = this.#targets.get(shelf, slot) ?? this.#targets.removed(shelf, slot);
     if (target === undefined) {
       port.drops.no_target++;
       port.release(frame);
@@ -157,6 +157,7 @@ export class Responder {
     const requestBytes = REQUEST_BYTES[command];
     if (requestBytes === undefined) return exchange.replyError(AoeError.unrecognizedCommand);
     if (exchange.frameLengthBytes < requestBytes) return exchange.drop("short");
+    if (exchange.target.isRemoved) return answerForRemoved(exchange, command);
     switch (command) {
       case AoeCommand.ata:
         return this.#executeAta(exchange);
@@ -181,4 +182,13 @@ export class Responder {
     exchange.frameSectors = frameSectors(exchange.port.mtuBytes);
     this.#engine.execute(exchange);
   }
+}
+
+/**
+ * Whoever still uses a removed target gets an ATA device fault, so that its requests fail at once
+ * and not after minutes of silence. Nobody new finds it: everything else stays unanswered.
+ */
+function answerForRemoved(exchange: Exchange, command: number): void {
+  if (command === AoeCommand.ata) replyWithDeviceFault(exchange);
+  else exchange.drop("no_target");
 }

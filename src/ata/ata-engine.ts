@@ -233,6 +233,11 @@ function replyWithFault(command: AtaCommand): void {
     writeLba48(command.bytes, command.frameOffset, command.failedLba);
     return fail(command, AtaError.uncorrectable);
   }
+  replyWithDeviceFault(command);
+}
+
+/** The disk has failed as a whole: initiators give the request up at once. */
+export function replyWithDeviceFault(command: AtaCommand): void {
   command.target.statistics.ataErrors++;
   const status = AtaStatus.ready | AtaStatus.deviceFault | AtaStatus.error;
   replyWith(command, status, AtaError.aborted, 0);

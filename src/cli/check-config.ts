@@ -72,7 +72,8 @@ function obstacles({ server, targets }: Configuration, text: string): Configurat
   if (server.port === "xdp") problem(["server", "port"], XDP_IS_NOT_BUILT);
   for (const [index, target] of targets.entries()) {
     const obstacle = targetObstacle(target, server.stateDirectory);
-    if (obstacle !== undefined) problem(["target", index, obstacle.key], obstacle.message);
+    if (obstacle !== undefined)
+      problem(["target", index, ...obstacle.key.split(".")], obstacle.message);
   }
   return problems;
 }
@@ -101,8 +102,15 @@ function targetRow(target: TargetConfiguration): string[] {
     sizeOf(target),
     target.readOnly ? "refused" : target.durability,
     target.allow.length === 0 ? "everyone" : target.allow.map(formatMac).join(" "),
-    target.path === "" ? "-" : target.path,
+    sourceOf(target),
   ];
+}
+
+/** What is served: a path, or what of a store. */
+function sourceOf({ path, cas }: TargetConfiguration): string {
+  if (cas === undefined) return path === "" ? "-" : path;
+  const part = cas.snapshot === undefined ? cas.volume : `snapshot ${cas.snapshot}`;
+  return `${part} in ${cas.path ?? cas.blobStore}`;
 }
 
 function sizeOf({ lengthSectors, sizeBytes }: TargetConfiguration): string {

@@ -1,11 +1,16 @@
+import { existsSync } from "node:fs";
 import { join, resolve } from "node:path";
 import type { Durability } from "../storage/block-storage.ts";
 import { UsageError } from "../errors.ts";
 import type { Configuration, PortKind, TargetConfiguration } from "../config/configuration.ts";
-import { DEFAULT_BUFFER_COUNT, targetName } from "../config/configuration.ts";
+import {
+  DEFAULT_BUFFER_COUNT,
+  DEFAULT_CAS_CACHE_BYTES,
+  targetName,
+} from "../config/configuration.ts";
 import { type ConfigurationOptions, loadConfiguration } from "../config/load.ts";
 import { targetConflicts } from "../config/rules.ts";
-import { isInterfaceName } from "../config/schema.ts";
+import { isInterfaceName, isVolumeName, VOLUME_NAME_RULE } from "../config/schema.ts";
 import { controlSocketIn, defaultStateDirectory } from "../config/state-directory.ts";
 import { parseSize } from "../config/units.ts";
 import type { LogLevel } from "../log/levels.ts";
@@ -26,8 +31,6 @@ export interface ServeOptions {
   readonly pcap?: string;
   readonly logLevel: LogLevel;
 }
-
-const EMBEDDED_DISK_BYTES = 16 * 2 ** 30;
 
 /**
  * What to serve, from the file and the options: options go before the file, exports are added.
@@ -67,17 +70,46 @@ function withoutFile(fromOptions: ConfigurationOptions, options: ServeOptions): 
       bufferCount: DEFAULT_BUFFER_COUNT,
       stateDirectory,
       controlSocket: controlSocketIn(stateDirectory),
+      gc: "auto",
       pcapPath: fromOptions.pcapPath,
     },
     targets: embedded ? [embeddedTarget(stateDirectory, options)] : [...targets],
   };
 }
 
-/** What is served when nobody says what: one sparse file, made at the first start. */
+/**
+ * What is served when nobody says what: a thin volume, made at the first start. The file that
+ * earlier versions made there goes on being served.
+ */
 function embeddedTarget(stateDirectory: string, options: ServeOptions): TargetConfiguration {
-  const path = join(stateDirectory, "e1.0.img");
-  const target = fileTarget({ shelf: 1, slot: 0 }, path, options);
-  return { ...target, sizeBytes: target.sizeBytes ?? EMBEDDED_DISK_BYTES };
+  const address = { shelf: 1, slot: 0 };
+  const file = join(stateDirectory, "e1.0.img");
+  if (existsSync(file)) return fileTarget(address, file, options);
+  return casTarget(address, join(stateDirectory, "store"), undefined, options);
+}
+
+/** @param volume its name in the store; undefined: that of the target */
+function casTarget(
+  address: { shelf: number; slot: number },
+  storePath: string,
+  volume: string | undefined,
+  options: ServeOptions,
+): TargetConfiguration {
+  const target = fileTarget(address, "", options);
+  return {
+    ...target,
+    backend: "cas",
+    cas: {
+      blobStore: "file",
+      path: storePath,
+      blockSizeBytes: undefined,
+      volume: volume ?? targetName(address),
+      createsVolume: !target.readOnly,
+      snapshot: undefined,
+      cacheBytes: DEFAULT_CAS_CACHE_BYTES,
+      snapshots: undefined,
+    },
+  };
 }
 
 function exportedTargets(options: ServeOptions): TargetConfiguration[] {
@@ -102,10 +134,31 @@ function exportedTarget(text: string, options: ServeOptions): TargetConfiguratio
     throw new UsageError(`--export: ${JSON.stringify(text)} names no path; ${right}`);
   }
   const address = parseTargetAddress(text.slice(0, equals), "--export");
+  const named = storeOf(text.slice(equals + 1));
+  if (named !== undefined) return casTarget(address, named.path, named.volume, options);
   const target = fileTarget(address, resolve(text.slice(equals + 1)), options);
   const stats = statOrCode(target.path);
   const isDevice = typeof stats !== "string" && stats.isBlockDevice();
   return isDevice ? { ...target, backend: "device", sizeBytes: undefined } : target;
+}
+
+/** "STORE" or "STORE#VOLUME", where STORE is the folder of a store; else a file is meant. */
+function storeOf(text: string): { path: string; volume: string | undefined } | undefined {
+  if (isFolder(text)) return { path: resolve(text), volume: undefined };
+  const hash = text.lastIndexOf("#");
+  if (hash <= 0 || !isFolder(text.slice(0, hash))) return undefined;
+  const volume = text.slice(hash + 1);
+  if (!isVolumeName(volume)) {
+    throw new UsageError(
+      `--export: ${JSON.stringify(volume)} is not the name of a volume; ${VOLUME_NAME_RULE}`,
+    );
+  }
+  return { path: resolve(text.slice(0, hash)), volume };
+}
+
+function isFolder(path: string): boolean {
+  const stats = statOrCode(path);
+  return typeof stats !== "string" && stats.isDirectory();
 }
 
 function fileTarget(

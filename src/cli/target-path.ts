@@ -1,8 +1,8 @@
-import { accessSync, constants, statSync, type Stats } from "node:fs";
+import { accessSync, constants, readdirSync, statSync, type Stats } from "node:fs";
 import { dirname } from "node:path";
 import { systemErrorCode, UsageError } from "../errors.ts";
 import { checkRange } from "../storage/disk-options.ts";
-import type { TargetConfiguration } from "../config/configuration.ts";
+import type { CasConfiguration, TargetConfiguration } from "../config/configuration.ts";
 
 /** What keeps a target from being served: "KEY: …; …", as for mistakes in the file. */
 export interface Obstacle {
@@ -18,10 +18,57 @@ export function targetObstacle(
   target: TargetConfiguration,
   stateDirectory: string,
 ): Obstacle | undefined {
-  if (target.backend === "memory") return undefined;
-  if (target.backend !== "cas") return pathObstacle(target, stateDirectory);
-  const message = '"cas" is not in this version; use "file", "device" or "memory"';
-  return { key: "backend", message };
+  switch (target.backend) {
+    case "memory":
+      return undefined;
+    case "cas":
+      return target.cas === undefined ? undefined : storeObstacle(target.cas);
+    default:
+      return pathObstacle(target, stateDirectory);
+  }
+}
+
+/** In a folder that is empty otherwise: of a file system, and of a store that was never finished. */
+const HARMLESS_NAMES = ["lost+found", "lock"];
+
+/** What can be seen of a store without opening it, which would need its lock. */
+function storeObstacle({ blobStore, path, createsVolume }: CasConfiguration): Obstacle | undefined {
+  if (blobStore !== "file" || path === undefined) {
+    const message = `"${blobStore}" is not in this version; use "file" and a path`;
+    return { key: "cas.blob_store", message };
+  }
+  const wrong = (message: string) => ({
+    key: "cas.path",
+    message: `${JSON.stringify(path)} ${message}`,
+  });
+  const stats = statOrCode(path);
+  if (stats === "ENOENT") {
+    if (!createsVolume) return wrong("does not exist; name the folder of a store");
+    const folder = nearestFolder(path);
+    const denied = accessCode(folder, constants.W_OK | constants.X_OK);
+    if (denied === undefined) return undefined;
+    return wrong(`cannot be created in ${JSON.stringify(folder)} (${denied}); choose another path`);
+  }
+  if (typeof stats === "string") return wrong(`cannot be reached (${stats}); check the path`);
+  if (!stats.isDirectory()) return wrong("is not a folder; name the folder of a store");
+  const denied = accessCode(path, constants.R_OK | constants.W_OK | constants.X_OK);
+  if (denied !== undefined) return wrong(`cannot be opened (${denied}); check its permissions`);
+  if (isStoreFolder(path)) return undefined;
+  if (!createsVolume) return wrong("holds no store; name the folder of one");
+  if (readdirSync(path).every((name) => HARMLESS_NAMES.includes(name))) return undefined;
+  return wrong("has other files in it, and no store; name an empty folder, or one that is missing");
+}
+
+/** The folder that a new one would be made in. */
+function nearestFolder(path: string): string {
+  let folder = dirname(path);
+  while (statOrCode(folder) === "ENOENT") folder = dirname(folder);
+  return folder;
+}
+
+/** A store has a superblock; one that lost it still has segments, and is refused when opened. */
+function isStoreFolder(path: string): boolean {
+  return readdirSync(path).some((name) => /^(superblock|segment-\d{8})$/.test(name));
 }
 
 function pathObstacle(target: TargetConfiguration, stateDirectory: string): Obstacle | undefined {

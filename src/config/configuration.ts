@@ -24,6 +24,8 @@ export interface ServerConfiguration {
   readonly stateDirectory: string;
   /** Absolute path of the Unix socket that the command line talks to; undefined: none. */
   readonly controlSocket: string | undefined;
+  /** When the stores of this server are rid of what nothing names any more. */
+  readonly gc: GarbageCollectionMode;
   /** Every frame received and sent is written here, in the pcap format. */
   readonly pcapPath?: string | undefined;
 }
@@ -57,15 +59,38 @@ export interface TargetConfiguration {
 export const BLOB_STORES = ["file", "s3", "azure"] as const;
 export type BlobStoreKind = (typeof BLOB_STORES)[number];
 
+export const GARBAGE_COLLECTION_MODES = ["auto", "off"] as const;
+export type GarbageCollectionMode = (typeof GARBAGE_COLLECTION_MODES)[number];
+
 export interface CasConfiguration {
   readonly blobStore: BlobStoreKind;
   /** The FileStore's folder, absolute; undefined for an object store. */
   readonly path: string | undefined;
-  readonly blockSizeBytes: number;
+  /** Of a new volume; undefined: 4096, and whatever a volume that exists has. */
+  readonly blockSizeBytes: number | undefined;
+  /** The volume's name in the store. */
+  readonly volume: string;
+  /** Whether a volume that is missing is made, and the store. */
+  readonly createsVolume: boolean;
+  /** Set: this snapshot is served, read-only, and not the volume. */
+  readonly snapshot: string | undefined;
+  /** Memory for blocks and for leaves of the tree. */
+  readonly cacheBytes: number;
+  readonly snapshots: SnapshotSchedule | undefined;
+}
+
+/** Snapshots that are taken by the clock. */
+export interface SnapshotSchedule {
+  readonly everyMs: number;
+  /** How many of them are kept. */
+  readonly keep: number;
 }
 
 export const DEFAULT_BUFFER_COUNT = 64;
 export const DEFAULT_CAS_BLOCK_SIZE_BYTES = 4096;
+export const DEFAULT_CAS_CACHE_BYTES = 256 * 2 ** 20;
+/** Of a volume whose size nobody says: it takes no space. */
+export const DEFAULT_VOLUME_BYTES = 16 * 2 ** 30;
 
 /** "e1.0", as clients name a target (/dev/etherd/e1.0). */
 export function targetName(target: { readonly shelf: number; readonly slot: number }): string {

@@ -14,7 +14,7 @@ import { nearest } from "./nearest.ts";
 import type { RuleViolation } from "./rules.ts";
 import { targetConflicts, targetRules, toTargetConfiguration } from "./rules.ts";
 import { controlSocketIn, defaultStateDirectory } from "./state-directory.ts";
-import { casSchema, describeValue, serverSchema, targetSchema } from "./schema.ts";
+import { casSchema, describeValue, serverSchema, snapshotsSchema, targetSchema } from "./schema.ts";
 
 /** Options of the command line that go before, or are added to, what the file says. */
 export interface ConfigurationOptions {
@@ -171,6 +171,7 @@ class Reader {
         keys.control_socket,
         stateDirectory ?? defaultStateDirectory(true),
       ),
+      gc: keys.gc,
       pcapPath: this.#options.pcapPath,
     };
   }
@@ -220,7 +221,7 @@ class Reader {
     }
     const targets = [...list.map((table, index) => this.#target(table, index)), ...added];
     for (const { index, key, message } of targetConflicts(targets)) {
-      this.#problem(index < list.length ? ["target", index, key] : [], message);
+      this.#problem(index < list.length ? ["target", index, ...key.split(".")] : [], message);
     }
     return targets.filter((target) => target !== undefined);
   }
@@ -232,13 +233,19 @@ class Reader {
       return undefined;
     }
     this.#unknownKeys(table, place, Object.keys(targetSchema.entries));
-    if (isTable(table["cas"])) {
-      this.#unknownKeys(table["cas"], [...place, "cas"], Object.keys(casSchema.entries));
-    }
+    this.#unknownCasKeys(table["cas"], [...place, "cas"]);
     const keys = this.#parse(targetSchema, table, place);
     if (keys === undefined) return undefined;
     this.#violations(targetRules(keys, new Set(Object.keys(table))), place);
     return toTargetConfiguration(keys, dirname(this.#path));
+  }
+
+  #unknownCasKeys(cas: unknown, place: KeyPath): void {
+    if (!isTable(cas)) return;
+    this.#unknownKeys(cas, place, Object.keys(casSchema.entries));
+    const { snapshots } = cas;
+    if (!isTable(snapshots)) return;
+    this.#unknownKeys(snapshots, [...place, "snapshots"], Object.keys(snapshotsSchema.entries));
   }
 
   #violations(violations: readonly RuleViolation[], table: KeyPath): void {

@@ -57,10 +57,29 @@ function casRules(keys: TargetKeys): RuleViolation[] {
       { key: "cas", message: "is missing; add a table [target.cas] with blob_store and path" },
     ];
   }
+  const violations: RuleViolation[] = [];
+  const wrong = (key: string, message: string) => violations.push({ key, message });
   if (keys.cas.blob_store === "file" && keys.cas.path === undefined) {
-    return [{ key: "cas.path", message: "is missing; name the folder of the blob store" }];
+    wrong("cas.path", "is missing; name the folder of the blob store");
   }
-  return [];
+  if (keys.cas.snapshots !== undefined && keys.cas.snapshots.every === undefined) {
+    wrong("cas.snapshots.every", 'is missing; say how often, such as "1h"');
+  }
+  if (keys.cas.snapshots !== undefined && keys.read_only) {
+    wrong("cas.snapshots", "has no effect on a read-only target; remove one of the two");
+  }
+  if (keys.cas.snapshot === undefined) return violations;
+  for (const key of ["volume", "block_size", "snapshots"] as const) {
+    if (keys.cas[key] === undefined) continue;
+    wrong(`cas.${key}`, "does not apply to a target of a snapshot; remove it or cas.snapshot");
+  }
+  if (keys.size !== undefined) {
+    wrong("size", "does not apply to a target of a snapshot, which has its own; remove it");
+  }
+  if (keys.durability !== "durable") {
+    wrong("durability", "does not apply to a target of a snapshot, which takes no writes");
+  }
+  return violations;
 }
 
 /** @param folder what relative paths are relative to */
@@ -71,7 +90,7 @@ export function toTargetConfiguration(keys: TargetKeys, folder: string): TargetC
     backend: keys.backend,
     path: keys.path === undefined ? "" : resolve(folder, keys.path),
     sizeBytes: keys.size,
-    readOnly: keys.read_only,
+    readOnly: keys.read_only || (keys.backend === "cas" && keys.cas?.snapshot !== undefined),
     direct: keys.direct,
     durability: keys.durability,
     writebackIntervalMs: keys.writeback_interval,
@@ -79,15 +98,29 @@ export function toTargetConfiguration(keys: TargetKeys, folder: string): TargetC
     lengthSectors: keys.length === undefined ? undefined : keys.length / SECTOR_BYTES,
     allow: [...new Set(keys.allow)],
     configString: keys.config_string,
-    cas: keys.backend === "cas" && keys.cas !== undefined ? casOf(keys.cas, folder) : undefined,
+    cas:
+      keys.backend === "cas" && keys.cas !== undefined
+        ? casOf(keys.cas, folder, targetName(keys), keys.read_only)
+        : undefined,
   };
 }
 
-function casOf(keys: NonNullable<TargetKeys["cas"]>, folder: string): CasConfiguration {
+function casOf(
+  keys: NonNullable<TargetKeys["cas"]>,
+  folder: string,
+  defaultVolume: string,
+  readOnly: boolean,
+): CasConfiguration {
+  const { every, keep } = keys.snapshots ?? {};
   return {
     blobStore: keys.blob_store,
     path: keys.path === undefined ? undefined : resolve(folder, keys.path),
     blockSizeBytes: keys.block_size,
+    volume: keys.volume ?? defaultVolume,
+    createsVolume: keys.snapshot === undefined && !readOnly,
+    snapshot: keys.snapshot,
+    cacheBytes: keys.cache,
+    snapshots: every === undefined || keep === undefined ? undefined : { everyMs: every, keep },
   };
 }
 
@@ -103,6 +136,7 @@ export function targetConflicts(
   const conflicts: TargetConflict[] = [];
   const byAddress = new Set<string>();
   const writerByPath = new Map<string, string>();
+  const userByVolume = new Map<string, string>();
   for (const [index, target] of targets.entries()) {
     if (target === undefined) continue;
     const name = targetName(target);
@@ -111,6 +145,16 @@ export function targetConflicts(
       conflicts.push({ index, key: "slot", message });
     }
     byAddress.add(name);
+    const volume = volumeOf(target);
+    if (volume !== undefined) {
+      const user = userByVolume.get(volume);
+      if (user !== undefined) {
+        const right = "name another volume with cas.volume, or a snapshot with cas.snapshot";
+        const message = `the volume ${target.cas?.volume} is already used by ${user}; ${right}`;
+        conflicts.push({ index, key: "cas.volume", message });
+      }
+      userByVolume.set(volume, user ?? name);
+    }
     if (target.path === "" || target.readOnly) continue;
     const writer = writerByPath.get(target.path);
     if (writer !== undefined) {
@@ -121,4 +165,10 @@ export function targetConflicts(
     writerByPath.set(target.path, writer ?? name);
   }
   return conflicts;
+}
+
+/** The volume that a target needs for itself alone, if it does. */
+function volumeOf({ cas }: TargetConfiguration): string | undefined {
+  if (cas === undefined || cas.snapshot !== undefined || cas.path === undefined) return undefined;
+  return JSON.stringify([cas.path, cas.volume]);
 }

@@ -3,8 +3,8 @@ import {
   BACKENDS,
   BLOB_STORES,
   DEFAULT_BUFFER_COUNT,
-  DEFAULT_CAS_BLOCK_SIZE_BYTES,
   DURABILITIES,
+  GARBAGE_COLLECTION_MODES,
   PORT_KINDS,
 } from "./configuration.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
@@ -22,6 +22,13 @@ const SHELF_THAT_LINUX_REFUSES = 4095;
 const MAX_CONFIG_STRING_BYTES = 1024;
 const MAX_INTERFACE_NAME_BYTES = 15;
 const DEFAULT_WRITEBACK_INTERVAL = "1s";
+const DEFAULT_CACHE = "256MiB";
+const LEAST_CACHE_BYTES = 1024 * 1024;
+const MAX_CACHE_BYTES = 2 ** 40;
+/** More snapshots than the timer of one volume can use sensibly. */
+const MAX_KEPT_SNAPSHOTS = 10_000;
+const DEFAULT_KEPT_SNAPSHOTS = 24;
+const YEAR_MS = 366 * 86_400_000;
 
 /** A value of the file for a message: `"abc"`, `12`, `a table`. Always one line. */
 export function describeValue(value: unknown): string {
@@ -121,6 +128,52 @@ const writebackInterval = readWith(
   'use a string such as "1s"',
 );
 
+const cache = readWith(
+  (input) => {
+    const bytes = typeof input === "string" ? parseSize(input) : input;
+    if (typeof bytes !== "number" || !Number.isSafeInteger(bytes)) return undefined;
+    return bytes >= LEAST_CACHE_BYTES && bytes <= MAX_CACHE_BYTES ? bytes : undefined;
+  },
+  "is not a cache size",
+  'use one from "1MiB" to "1TiB"',
+);
+
+const snapshotInterval = readWith(
+  (input) => {
+    const durationMs = typeof input === "string" ? parseDuration(input) : undefined;
+    if (durationMs === undefined) return undefined;
+    return durationMs >= 1000 && durationMs <= YEAR_MS ? durationMs : undefined;
+  },
+  "is not a duration from 1s to 366d",
+  'use a string such as "1h"',
+);
+
+const keptSnapshots = readWith(
+  (input) => wholeNumber(input, 1, MAX_KEPT_SNAPSHOTS),
+  "is not a number of snapshots",
+  `use a whole number from 1 to ${MAX_KEPT_SNAPSHOTS}`,
+);
+
+/** Names are shown, typed, and part of addresses of the control API. */
+export function isVolumeName(input: unknown): input is string {
+  return typeof input === "string" && /^[A-Za-z0-9_][A-Za-z0-9._-]{0,99}$/.test(input);
+}
+
+export const VOLUME_NAME_RULE =
+  'use up to 100 letters, digits, ".", "_" and "-", such as "databases"';
+
+const volumeName = readWith(
+  (input) => (isVolumeName(input) ? input : undefined),
+  "is not the name of a volume",
+  VOLUME_NAME_RULE,
+);
+
+const snapshotReference = readWith(
+  (input) => (typeof input === "string" && /^[0-9a-fA-F]{1,64}$/.test(input) ? input : undefined),
+  "is not a snapshot",
+  'use its id such as "17" or the beginning of its root hash; aoed snapshot list shows them',
+);
+
 export function isInterfaceName(input: unknown): input is string {
   return (
     typeof input === "string" &&
@@ -186,14 +239,24 @@ export const serverSchema = v.object({
   ),
   state_dir: v.optional(pathSuchAs("/var/lib/aoed")),
   control_socket: v.optional(pathSuchAs("/run/aoed/control.sock")),
+  gc: v.optional(oneOf(GARBAGE_COLLECTION_MODES, "a way to collect garbage"), "auto"),
   metrics: notBuiltYet("this version has no metrics endpoint"),
   user: notBuiltYet("this version keeps running as the user that started it"),
+});
+
+export const snapshotsSchema = v.object({
+  every: v.optional(snapshotInterval),
+  keep: v.optional(keptSnapshots, DEFAULT_KEPT_SNAPSHOTS),
 });
 
 export const casSchema = v.object({
   blob_store: v.optional(oneOf(BLOB_STORES, "a blob store"), "file"),
   path: v.optional(pathSuchAs("/data/aoe-store")),
-  block_size: v.optional(blockSize, DEFAULT_CAS_BLOCK_SIZE_BYTES),
+  block_size: v.optional(blockSize),
+  volume: v.optional(volumeName),
+  snapshot: v.optional(snapshotReference),
+  cache: v.optional(cache, DEFAULT_CACHE),
+  snapshots: v.optional(snapshotsSchema),
 });
 
 export const targetSchema = v.object({

@@ -45,6 +45,7 @@ export async function startTestServer(options: TestServerOptions): Promise<Runni
       bufferCount,
       stateDirectory,
       controlSocket: undefined,
+      gc: "off",
     },
     targets: targets.map(({ shelf, slot, storage, allow = [] }) => ({
       shelf,

@@ -3,12 +3,45 @@ import type { DropCounts } from "../aoe/drop-reason.ts";
 import type { ExchangeStatistics } from "../aoe/exchange.ts";
 import type { StorageInfo, StorageStatistics } from "../storage/block-storage.ts";
 import type { TargetStatistics } from "../target/target.ts";
+import type { StoreApi, StoreStatus } from "./store-api.ts";
 
 /** What a running server can be asked over its control socket. */
 export interface ControlApi {
   status(): ServerStatus;
+  /** The stores that the server has open. */
+  stores(): readonly StoreApi[];
+  /**
+   * The store that a request means: the one at `path`, else the one that has the volume or snapshot
+   * named, else the only one. @throws UsageError when that is none, or several
+   */
+  store(hint: StoreHint): StoreApi;
+  /** @throws UsageError; the server is then as before */
+  addTarget(request: AddTargetRequest): Promise<TargetStatus>;
+  /** Answers what is in flight; from then on commands to the target fail at once. */
+  removeTarget(shelf: number, slot: number): Promise<void>;
   /** @throws UsageError when there is no such target */
   clear(shelf: number, slot: number, what: ClearRequest): Promise<TargetStateStatus>;
+}
+
+export interface StoreHint {
+  /** The store's folder. */
+  readonly path?: string | undefined;
+  /** A volume of it, or the target that serves one. */
+  readonly volume?: string | undefined;
+  readonly snapshot?: string | undefined;
+}
+
+/** A target that is served until it is removed or the server ends. */
+export interface AddTargetRequest {
+  readonly shelf: number;
+  readonly slot: number;
+  /** One of the two. */
+  readonly volume?: string | undefined;
+  readonly snapshot?: string | undefined;
+  /** The store's folder; undefined: whichever has it. */
+  readonly store?: string | undefined;
+  readonly readOnly?: boolean | undefined;
+  readonly durability?: "durable" | "writeback" | undefined;
 }
 
 /** Which parts of a target's state to empty. */
@@ -29,6 +62,7 @@ export interface ServerStatus {
   readonly arenaFramesFree: number;
   readonly ports: readonly PortStatus[];
   readonly targets: readonly TargetStatus[];
+  readonly stores: readonly StoreStatus[];
 }
 
 export interface PortStatus {
@@ -47,6 +81,20 @@ export interface TargetStatus {
   readonly statistics: TargetStatistics;
   readonly storageStatistics: StorageStatistics;
   readonly state: TargetStateStatus;
+  /** Null for a target that is no volume or snapshot of a store. */
+  readonly cas: CasTargetStatus | null;
+}
+
+export interface CasTargetStatus {
+  /** The store's folder. */
+  readonly store: string;
+  /** One of the two is not null. */
+  readonly volume: string | null;
+  readonly snapshot: string | null;
+  readonly cacheHits: number;
+  readonly cacheMisses: number;
+  /** Blocks that changed since the tree was built. */
+  readonly dirtyBlocks: number;
 }
 
 export interface TargetStateStatus {

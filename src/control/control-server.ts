@@ -3,7 +3,12 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { connect } from "node:net";
 import { dirname } from "node:path";
 import { systemErrorCode, UsageError } from "../errors.ts";
-import type { ClearRequest, ControlApi } from "./control-api.ts";
+import type { ControlApi } from "./control-api.ts";
+import { jobRoutes } from "./job-routes.ts";
+import { streamJob } from "./job-stream.ts";
+import { findRoute, Job } from "./router.ts";
+import { storeRoutes } from "./store-routes.ts";
+import { targetRoutes } from "./target-routes.ts";
 
 const BODY_LIMIT_BYTES = 64 * 1024;
 
@@ -12,7 +17,7 @@ const SOCKET_PATH_LIMIT_BYTES = 107;
 
 /**
  * The control socket: HTTP with JSON over a Unix socket that only its owner can open
- * (docs/control.md). `GET /v1/status`, `POST /v1/targets/1.0/clear`.
+ * (docs/control.md). `GET /v1/status`, `POST /v1/snapshots`, `POST /v1/jobs/import`.
  */
 export class ControlServer {
   readonly path: string;
@@ -85,48 +90,38 @@ async function isAnswered(path: string): Promise<boolean> {
   });
 }
 
+const ROUTES = [...targetRoutes, ...storeRoutes, ...jobRoutes];
+
 async function respond(
   api: ControlApi,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
   try {
-    const { status, body } = await route(api, request);
-    send(response, status, body);
+    const answer = await answerTo(api, request);
+    if (answer instanceof Job) await streamJob(answer, response);
+    else send(response, 200, answer);
   } catch (error) {
     const message = error instanceof Error ? error.message : String(error);
-    send(response, error instanceof UsageError ? 400 : 500, { error: message });
+    send(response, statusOf(error), { error: message });
   }
 }
 
-interface Answer {
-  readonly status: number;
-  readonly body: unknown;
+class UnknownOperation extends UsageError {}
+
+function statusOf(error: unknown): number {
+  if (error instanceof UnknownOperation) return 404;
+  return error instanceof UsageError ? 400 : 500;
 }
 
-async function route(api: ControlApi, request: IncomingMessage): Promise<Answer> {
-  const path = request.url ?? "/";
-  if (request.method === "GET" && path === "/v1/status") {
-    return { status: 200, body: api.status() };
-  }
-  const clear = /^\/v1\/targets\/(\d+)\.(\d+)\/clear$/.exec(path);
-  if (request.method === "POST" && clear !== null) {
-    const wanted = clearRequestOf(await readJson(request));
-    const body = await api.clear(Number(clear[1]), Number(clear[2]), wanted);
-    return { status: 200, body };
-  }
-  return { status: 404, body: { error: `${request.method} ${path}: no such operation` } };
-}
-
-function clearRequestOf(value: unknown): ClearRequest {
-  const fields = typeof value === "object" && value !== null ? value : {};
-  const isSet = (key: keyof ClearRequest): boolean =>
-    key in fields && fields[key as never] === true;
-  return {
-    configString: isSet("configString"),
-    mask: isSet("mask"),
-    reservation: isSet("reservation"),
-  };
+async function answerTo(api: ControlApi, request: IncomingMessage): Promise<unknown> {
+  const { method = "GET", url = "/" } = request;
+  const [path, search = ""] = url.split("?", 2);
+  const match = findRoute(ROUTES, method, path);
+  if (match === undefined) throw new UnknownOperation(`${method} ${path}: no such operation`);
+  const body = method === "POST" ? await readJson(request) : {};
+  const query = new URLSearchParams(search);
+  return match.route.handle(api, { parameters: match.parameters, query, body });
 }
 
 async function readJson(request: IncomingMessage): Promise<unknown> {

@@ -49,6 +49,11 @@ export interface EthernetPort {
   /** Called after `link` changed: MTU, MAC, up, down, removed, added again. */
   onLinkChange: ((previous: LinkState) => void) | undefined;
 
+  /**
+   * Replaces the socket filter (struct sock_filter[]); only ports whose kernel side filters have it.
+   */
+  setFilter?(program: Uint8Array): void;
+
   /** Stops receiving, but still sends (to answer what is in flight before the end). */
   stopReceiving(): void;
 

@@ -87,6 +87,10 @@ export class PcapPort implements EthernetPort {
     this.#port.release(frame);
   }
 
+  setFilter(program: Uint8Array): void {
+    this.#port.setFilter?.(program);
+  }
+
   stopReceiving(): void {
     this.#port.stopReceiving();
   }

@@ -1,6 +1,5 @@
 import type { FrameArena } from "../arena/frame-arena.ts";
 import { type TargetConfiguration, targetName } from "../config/configuration.ts";
-import { UsageError } from "../errors.ts";
 import type { Log } from "../log/log.ts";
 import type { BlockStorage } from "../storage/block-storage.ts";
 import { openDeviceStorage } from "../storage/device-storage.ts";
@@ -8,7 +7,7 @@ import { openFileStorage } from "../storage/file-storage.ts";
 import { openMemoryStorage } from "../storage/memory-storage.ts";
 
 /**
- * Opens what a target exports.
+ * Opens the file, device or memory that a target exports; CasTargets opens volumes.
  * @throws UsageError that names the target and the path when it cannot be opened
  */
 export async function openStorage(
@@ -38,8 +37,6 @@ export async function openStorage(
         arena,
       );
     case "cas":
-      throw new UsageError(
-        `target ${name}: the cas backend is not in this version of aoed; use backend = "file"`,
-      );
+      throw new Error(`target ${name} has no [target.cas]`);
   }
 }

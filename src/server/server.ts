@@ -1,15 +1,8 @@
-import { existsSync } from "node:fs";
-import { mkdir } from "node:fs/promises";
-import { dirname } from "node:path";
 import { Announcer, type ForeignServer } from "../aoe/announcer.ts";
 import { Responder } from "../aoe/responder.ts";
 import { FrameArena } from "../arena/frame-arena.ts";
 import { AtaEngine } from "../ata/ata-engine.ts";
-import {
-  type Configuration,
-  type TargetConfiguration,
-  targetName,
-} from "../config/configuration.ts";
+import { type Configuration, targetName } from "../config/configuration.ts";
 import type { ControlApi } from "../control/control-api.ts";
 import { ControlServer } from "../control/control-server.ts";
 import { UsageError } from "../errors.ts";
@@ -20,10 +13,12 @@ import { shelfFilter } from "../ethernet/shelf-filter.ts";
 import { type PcapPort, pcapPort } from "../ethernet/pcap-port.ts";
 import { type Log, RateLimitedLog } from "../log/log.ts";
 import { formatMac } from "../mac-address.ts";
-import { loadState, saveState, stateFilePath } from "../target/state-file.ts";
 import { TargetManager } from "../target/target-manager.ts";
+import { addedTarget } from "./added-target.ts";
 import { openStorage } from "./open-storage.ts";
-import { serverStatus, targetStateStatus } from "./status.ts";
+import { ServerStores } from "./server-stores.ts";
+import { Shelf } from "./shelf.ts";
+import { serverStatus, targetStateStatus, targetStatus } from "./status.ts";
 import { firmwareVersion, VERSION } from "./version.ts";
 
 /**
@@ -81,7 +76,8 @@ class Server implements RunningServer {
   readonly #announcer: Announcer;
   readonly #ports: EthernetPort[];
   readonly #captures: PcapPort[] = [];
-  readonly #openStorage: typeof openStorage;
+  readonly #stores: ServerStores;
+  readonly #shelf: Shelf;
   readonly #clock: (() => number) | undefined;
   #service: FrameService | undefined;
   #control: ControlServer | undefined;
@@ -96,7 +92,7 @@ class Server implements RunningServer {
     this.#wireLog = new RateLimitedLog(log);
     this.#arena = surroundings.arena ?? new FrameArena(ARENA_FRAMES);
     this.#ports = [...(surroundings.ports ?? [])];
-    this.#openStorage = surroundings.openStorage ?? openStorage;
+    this.#stores = new ServerStores(this.#arena, log, configuration.server.gc);
     this.#clock = surroundings.clock;
     this.#announcer = new Announcer(this.#arena, this.#targets, identity, (foreign) =>
       this.#warnOfForeignServer(foreign),
@@ -108,8 +104,29 @@ class Server implements RunningServer {
       identity,
       onResponse: (port, frameOffset) => this.#announcer.hear(port, frameOffset),
     });
+    this.#shelf = new Shelf({
+      targets: this.#targets,
+      announcer: this.#announcer,
+      casTargets: this.#stores.targets,
+      stateDirectory: configuration.server.stateDirectory,
+      log,
+      openStorage: async (target) =>
+        target.cas === undefined
+          ? (surroundings.openStorage ?? openStorage)(target, this.#arena, log)
+          : this.#stores.targets.open(target),
+      onAddressesChanged: () => this.#setFilters(),
+    });
+    this.#stores.onRolledBack = (name) => this.#announceRollback(name);
     this.api = {
       status: () => serverStatus(this.#parts()),
+      stores: () => this.#stores.all(),
+      store: (hint) => this.#stores.find(hint),
+      addTarget: async (request) => {
+        const target = await this.#shelf.add(addedTarget(request, this.#stores));
+        this.#stores.tend();
+        return targetStatus(target, this.#stores.targets);
+      },
+      removeTarget: async (shelf, slot) => this.#shelf.remove(shelf, slot),
       clear: async (shelf, slot, what) => this.#clear(shelf, slot, what),
     };
   }
@@ -119,7 +136,8 @@ class Server implements RunningServer {
     // What can be refused comes before what is made: a refused start leaves the disk as it was.
     if (controlSocket !== undefined) await ControlServer.refuseIfAnswered(controlSocket);
     await this.#openPorts();
-    for (const target of existingFirst(this.#configuration.targets)) await this.#addTarget(target);
+    await this.#shelf.fill(this.#configuration.targets);
+    this.#stores.tend();
     if (controlSocket !== undefined) {
       this.#control = await ControlServer.listen(controlSocket, this.api);
     }
@@ -140,34 +158,13 @@ class Server implements RunningServer {
     await this.#control?.close();
     if (this.#service === undefined) await Promise.all(this.#ports.map(async (p) => p.close()));
     else await this.#service.stop(STOP_TIMEOUT_MS);
-    await this.#targets.close();
-    this.#reportCaptures();
-  }
-
-  async #addTarget(target: TargetConfiguration): Promise<void> {
-    const { stateDirectory } = this.#configuration.server;
-    const path = stateFilePath(stateDirectory, target.shelf, target.slot);
-    const saved = await loadState(path);
-    // The disk of a server without a configuration lives beside its state, in a folder of its own.
-    if (dirname(target.path) === stateDirectory) {
-      await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
+    try {
+      await this.#stores.quiesce();
+      await this.#shelf.close();
+    } finally {
+      await this.#stores.close();
+      this.#reportCaptures();
     }
-    const storage = await this.#openStorage(target, this.#arena, this.#log);
-    const added = this.#targets.add({
-      shelf: target.shelf,
-      slot: target.slot,
-      storage,
-      allow: target.allow,
-      state:
-        saved.configString.length > 0 || target.configString === undefined
-          ? saved
-          : { ...saved, configString: target.configString },
-      saveState: async (state) => saveState(stateDirectory, path, state),
-    });
-    storage.onResize = () => {
-      this.#log.info({ target: added.name, sectors: storage.info().sectors }, "the size changed");
-      this.#announcer.announceTarget(added);
-    };
   }
 
   async #openPorts(): Promise<void> {
@@ -178,6 +175,18 @@ class Server implements RunningServer {
       const port = await openPort({ name, kind, arena: this.#arena, log: this.#log, filter });
       this.#ports.push(pcapPath === undefined ? port : this.#capture(port, pcapPath));
     }
+  }
+
+  /** Removed targets are answered as well: with a fault. */
+  #setFilters(): void {
+    const filter = shelfFilter(this.#targets.addresses());
+    for (const port of this.#ports) port.setFilter?.(filter);
+  }
+
+  /** Initiators look at the size again, and log that something happened. */
+  #announceRollback(name: string): void {
+    const target = this.#targets.all().find((candidate) => candidate.name === name);
+    if (target !== undefined) this.#announcer.announceTarget(target);
   }
 
   #capture(port: EthernetPort, path: string): EthernetPort {
@@ -245,13 +254,7 @@ class Server implements RunningServer {
       responder: this.#responder,
       announcer: this.#announcer,
       ports: this.#service?.ports ?? [],
+      stores: this.#stores,
     };
   }
-}
-
-/** Files that must be made come last. */
-function existingFirst(targets: readonly TargetConfiguration[]): TargetConfiguration[] {
-  const exists = (target: TargetConfiguration): boolean =>
-    target.backend !== "file" || existsSync(target.path);
-  return [...targets.filter(exists), ...targets.filter((target) => !exists(target))];
 }

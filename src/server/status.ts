@@ -3,6 +3,7 @@ import type { Announcer } from "../aoe/announcer.ts";
 import type { Responder } from "../aoe/responder.ts";
 import type { FrameArena } from "../arena/frame-arena.ts";
 import type {
+  CasTargetStatus,
   PortStatus,
   ServerStatus,
   TargetStateStatus,
@@ -12,6 +13,8 @@ import type { ServedPort } from "../ethernet/frame-service.ts";
 import type { TargetManager } from "../target/target-manager.ts";
 import { formatMac } from "../mac-address.ts";
 import type { Target } from "../target/target.ts";
+import type { CasTargets, ServedVolume } from "./cas-targets.ts";
+import type { ServerStores } from "./server-stores.ts";
 import { VERSION } from "./version.ts";
 
 export interface ServerParts {
@@ -20,6 +23,7 @@ export interface ServerParts {
   readonly responder: Responder;
   readonly announcer: Announcer;
   readonly ports: readonly ServedPort[];
+  readonly stores: ServerStores;
 }
 
 /** Everything that `aoed status` shows, as it is now. */
@@ -33,7 +37,8 @@ export function serverStatus(parts: ServerParts): ServerStatus {
     arenaFrames: parts.arena.frameCount,
     arenaFramesFree: parts.arena.freeCount,
     ports: parts.ports.map(portStatus),
-    targets: parts.targets.all().map(targetStatus),
+    targets: parts.targets.all().map((target) => targetStatus(target, parts.stores.targets)),
+    stores: parts.stores.all().map((store) => store.statusNow()),
   };
 }
 
@@ -48,7 +53,7 @@ function portStatus(served: ServedPort): PortStatus {
   };
 }
 
-function targetStatus(target: Target): TargetStatus {
+export function targetStatus(target: Target, casTargets: CasTargets): TargetStatus {
   return {
     shelf: target.shelf,
     slot: target.slot,
@@ -56,6 +61,21 @@ function targetStatus(target: Target): TargetStatus {
     statistics: { ...target.statistics },
     storageStatistics: { ...target.storage.statistics },
     state: targetStateStatus(target),
+    cas: casTargetStatus(casTargets.served.get(target.name)),
+  };
+}
+
+function casTargetStatus(served: ServedVolume | undefined): CasTargetStatus | null {
+  if (served === undefined) return null;
+  const { store, volume, name = null, snapshot = null } = served;
+  const { hits, misses } = volume.cacheStatistics;
+  return {
+    store: store.path,
+    volume: name,
+    snapshot,
+    cacheHits: hits,
+    cacheMisses: misses,
+    dirtyBlocks: volume.state.dirtyBlocks,
   };
 }
 

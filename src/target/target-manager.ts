@@ -11,6 +11,7 @@ const ALL_SLOTS = 0xff;
  */
 export class TargetManager {
   readonly #byAddress = new Map<number, Target>();
+  readonly #removed = new Map<number, Target>();
   readonly #touched: Target[] = [];
   readonly #noteTouched = (target: Target): void => {
     this.#touched.push(target);
@@ -23,11 +24,27 @@ export class TargetManager {
     }
     const target = new Target(options, this.#noteTouched);
     this.#byAddress.set(address, target);
+    this.#removed.delete(address);
     return target;
   }
 
+  /** From now on commands to it fail at once, and it is not announced; see `removed`. */
   remove(target: Target): void {
-    this.#byAddress.delete(addressOf(target.shelf, target.slot));
+    const address = addressOf(target.shelf, target.slot);
+    if (this.#byAddress.get(address) !== target) return;
+    this.#byAddress.delete(address);
+    this.#removed.set(address, target);
+    target.isRemoved = true;
+  }
+
+  /** The target that was here until it was removed, if nothing has taken its place. */
+  removed(shelf: number, slot: number): Target | undefined {
+    return this.#removed.get(addressOf(shelf, slot));
+  }
+
+  /** Addresses at which something is answered. */
+  addresses(): Target[] {
+    return [...this.#byAddress.values(), ...this.#removed.values()];
   }
 
   /** @returns the target at exactly this address */

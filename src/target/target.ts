@@ -37,6 +37,8 @@ export class Target {
   readonly slot: number;
   readonly storage: BlockStorage;
   readonly statistics: TargetStatistics;
+  /** Its initiators are told that the disk has failed. */
+  isRemoved = false;
   /** Set while requests wait for `submit`. */
   touched = false;
   readonly #allow: ReadonlySet<number>;

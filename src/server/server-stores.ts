@@ -1,0 +1,109 @@
+import type { FrameArena } from "../arena/frame-arena.ts";
+import type { GarbageCollectionMode } from "../config/configuration.ts";
+import type { StoreHint } from "../control/control-api.ts";
+import { UsageError } from "../errors.ts";
+import type { Log } from "../log/log.ts";
+import { AutoCollector } from "./auto-collector.ts";
+import { CasTargets } from "./cas-targets.ts";
+import { LocalStore } from "./local-store.ts";
+import { type OpenStore, StorePool } from "./store-pool.ts";
+
+/** The stores of a server: what targets serve of them, what can be asked of them, their upkeep. */
+export class ServerStores {
+  readonly targets: CasTargets;
+  readonly #pool: StorePool;
+  readonly #log: Log;
+  readonly #gc: GarbageCollectionMode;
+  readonly #apis = new Map<OpenStore, LocalStore>();
+  readonly #collectors = new Map<OpenStore, AutoCollector>();
+  /** The target, by its name, holds something else from now on. */
+  onRolledBack: (target: string) => void = () => {};
+
+  constructor(arena: FrameArena, log: Log, gc: GarbageCollectionMode) {
+    this.#log = log;
+    this.#gc = gc;
+    this.#pool = new StorePool((level, message) => log[level](message));
+    this.targets = new CasTargets(this.#pool, arena, log);
+  }
+
+  /** The stores that targets use, or used. */
+  all(): LocalStore[] {
+    return this.targets.stores().map((store) => this.#api(store));
+  }
+
+  /** @throws UsageError when the hint means no store, or several */
+  find({ path, volume, snapshot }: StoreHint): LocalStore {
+    const stores = this.all();
+    if (path !== undefined) {
+      const wanted = this.#pool.find(path)?.path;
+      const store = stores.find((candidate) => candidate.path === wanted);
+      if (store !== undefined) return store;
+      throw new UsageError(`this server has no store ${path} open; it has ${listOf(stores)}`);
+    }
+    const matching = stores.filter(
+      (store) =>
+        (volume !== undefined && store.volumeNamed(volume) !== undefined) ||
+        (snapshot !== undefined && hasSnapshot(store, snapshot)),
+    );
+    const candidates = matching.length > 0 ? matching : stores;
+    if (candidates.length === 1) return candidates[0];
+    if (stores.length === 0)
+      throw new UsageError("this server serves no cas target: it has no store");
+    throw new UsageError(`name one of the stores with --store: ${listOf(candidates)}`);
+  }
+
+  #api(store: OpenStore): LocalStore {
+    let api = this.#apis.get(store);
+    if (api === undefined) {
+      api = new LocalStore(store, {
+        pool: this.#pool,
+        targetOf: (volume) => this.targets.targetOf(store, volume),
+        volumeOf: (target) => {
+          const served = this.targets.served.get(target);
+          return served?.store === store ? served.name : undefined;
+        },
+        rolledBack: (volume) => {
+          const target = this.targets.targetOf(store, volume);
+          if (target !== undefined) this.onRolledBack(target);
+        },
+        collected: () => this.#collectors.get(store)?.last ?? null,
+      });
+      this.#apis.set(store, api);
+    }
+    return api;
+  }
+
+  /** After targets were opened: stores that are new here are looked after. */
+  tend(): void {
+    if (this.#gc === "off") return;
+    for (const store of this.targets.stores()) {
+      if (this.#collectors.has(store)) continue;
+      this.#collectors.set(store, new AutoCollector(store.cas, this.#log));
+    }
+  }
+
+  /** Ends jobs and collections; nothing changes a store by itself any more. */
+  async quiesce(): Promise<void> {
+    await Promise.all([...this.#apis.values()].map(async (api) => api.cancelJobs()));
+    await Promise.all([...this.#collectors.values()].map(async (collector) => collector.stop()));
+  }
+
+  /** After the targets: writes checkpoints and lets go of the stores. */
+  async close(): Promise<void> {
+    await this.#pool.close();
+  }
+}
+
+function hasSnapshot(store: LocalStore, reference: string): boolean {
+  try {
+    store.findSnapshot(reference);
+    return true;
+  } catch (error) {
+    if (error instanceof UsageError) return false;
+    throw error;
+  }
+}
+
+function listOf(stores: readonly LocalStore[]): string {
+  return stores.length === 0 ? "none" : stores.map(({ path }) => path).join(", ");
+}
