@@ -1,4 +1,4 @@
-import { close, fdatasync, fstat, open, read, write } from "node:fs";
+import { close, constants, fdatasync, fstat, open, read, write } from "node:fs";
 import { mkdir, open as openHandle, readdir, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import { promisify } from "node:util";
@@ -57,9 +57,15 @@ export class NodeDisk implements LogDisk {
 /** Callback forms of node:fs: a promise of FileHandle costs several times more per call. */
 class NodeFile implements LogFile {
   sizeBytes: number;
+  readonly #path: string;
   readonly #descriptor: number;
+  /** The same file, opened so that a write is durable when it returns. */
+  #durable: number | undefined;
+  /** Something was written that no sync has covered. */
+  #isDirty = false;
 
-  private constructor(descriptor: number, sizeBytes: number) {
+  private constructor(path: string, descriptor: number, sizeBytes: number) {
+    this.#path = path;
     this.#descriptor = descriptor;
     this.sizeBytes = sizeBytes;
   }
@@ -67,43 +73,48 @@ class NodeFile implements LogFile {
   static async open(path: string, flags: string): Promise<NodeFile> {
     const descriptor = await promisify(open)(path, flags, 0o600);
     const { size } = await promisify(fstat)(descriptor);
-    return new NodeFile(descriptor, size);
+    return new NodeFile(path, descriptor, size);
   }
 
   write(data: Uint8Array, position: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#writeFrom(data, 0, position, (error) => (error === null ? resolve() : reject(error)));
-    });
+    this.#isDirty = true;
+    return this.#write(this.#descriptor, data, position);
   }
 
-  writeDurably(data: Uint8Array, position: number): Promise<void> {
-    return new Promise((resolve, reject) => {
-      this.#writeFrom(data, 0, position, (error) => {
-        if (error !== null) return reject(error);
-        fdatasync(this.#descriptor, (failure) => (failure === null ? resolve() : reject(failure)));
-      });
-    });
+  /** One trip to another thread instead of two, when there is nothing else to be synced. */
+  async writeDurably(data: Uint8Array, position: number): Promise<void> {
+    if (this.#isDirty) {
+      await this.write(data, position);
+      await this.sync();
+      return;
+    }
+    this.#durable ??= await promisify(open)(this.#path, constants.O_WRONLY | constants.O_DSYNC);
+    await this.#write(this.#durable, data, position);
   }
 
-  /** A write may be cut short by a full disk; the call after it says why. */
-  #writeFrom(
-    data: Uint8Array,
-    done: number,
-    position: number,
-    callback: (error: Error | null) => void,
-  ): void {
-    const remaining = data.byteLength - done;
-    write(this.#descriptor, data, done, remaining, position + done, (error, written) => {
-      if (error !== null) return callback(error);
-      this.sizeBytes = Math.max(this.sizeBytes, position + done + written);
-      if (written === remaining) return callback(null);
-      this.#writeFrom(data, done + written, position, callback);
+  #write(descriptor: number, data: Uint8Array, position: number): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const writeFrom = (done: number): void => {
+        const remaining = data.byteLength - done;
+        write(descriptor, data, done, remaining, position + done, (error, written) => {
+          if (error !== null) return reject(error);
+          this.sizeBytes = Math.max(this.sizeBytes, position + done + written);
+          // A write may be cut short by a full disk; the call after it says why.
+          return written === remaining ? resolve() : writeFrom(done + written);
+        });
+      };
+      writeFrom(0);
     });
   }
 
   sync(): Promise<void> {
+    this.#isDirty = false;
     return new Promise((resolve, reject) => {
-      fdatasync(this.#descriptor, (error) => (error === null ? resolve() : reject(error)));
+      fdatasync(this.#descriptor, (error) => {
+        if (error === null) return resolve();
+        this.#isDirty = true;
+        return reject(error);
+      });
     });
   }
 
@@ -121,7 +132,8 @@ class NodeFile implements LogFile {
     });
   }
 
-  close(): Promise<void> {
-    return promisify(close)(this.#descriptor);
+  async close(): Promise<void> {
+    await promisify(close)(this.#descriptor);
+    if (this.#durable !== undefined) await promisify(close)(this.#durable);
   }
 }

@@ -47,6 +47,6 @@ async function lockStore(folder: string): Promise<() => Promise<void>> {
   const holder = lockHolder(await promisify(fstat)(descriptor)) ?? "another process";
   await promisify(close)(descriptor);
   throw new UsageError(
-    `the store ${folder} is in use by ${holder}: stop it, or ask the running server instead`,
+    `the store ${folder} is in use by ${holder}: stop it, or, if it is a server, go through it with --socket`,
   );
 }

@@ -218,8 +218,7 @@ export class SegmentLog {
     const header = this.#nextHeader(segment, kind, isLast);
     this.builder.build(batches, bytes, segment.slot, segment.framesEnd, header);
     try {
-      await segment.file.write(this.builder.frame, segment.framesEnd);
-      if (durable) await this.#syncFile(segment);
+      await this.#put(segment, this.builder.frame, durable);
     } catch (error) {
       this.tailUncertain = true;
       this.builder.discard();
@@ -227,6 +226,16 @@ export class SegmentLog {
     }
     this.builder.committed();
     return this.#advance(segment, header, durable);
+  }
+
+  async #put(segment: Segment, frame: Uint8Array, durable: boolean): Promise<void> {
+    if (durable && this.statistics.unsyncedBytes === 0) {
+      this.statistics.syncs++;
+      await segment.file.writeDurably(frame, segment.framesEnd);
+      return;
+    }
+    await segment.file.write(frame, segment.framesEnd);
+    if (durable) await this.#syncFile(segment);
   }
 
   #nextHeader(segment: Segment, kind: FrameKind, isLast: boolean): FrameHeader {

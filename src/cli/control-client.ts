@@ -1,8 +1,19 @@
-import { request as httpRequest } from "node:http";
+import { request as httpRequest, type IncomingMessage } from "node:http";
+import { createInterface } from "node:readline";
 import { likelyControlSockets } from "../config/state-directory.ts";
+import type { JobLine } from "../control/job-stream.ts";
+import { Cancelled } from "../control/store-api.ts";
 import { systemErrorCode, UsageError } from "../errors.ts";
 
 const TIMEOUT_MS = 10_000;
+
+export interface ServerRequest {
+  readonly method: "GET" | "POST" | "DELETE";
+  readonly path: string;
+  readonly body?: unknown;
+  /** How long it may take; undefined: as long as the server lives. */
+  readonly timeoutMs?: number | undefined;
+}
 
 /**
  * Asks a running server over its control socket.
@@ -11,15 +22,25 @@ const TIMEOUT_MS = 10_000;
  */
 export async function askServer<Answer>(
   socketPath: string | undefined,
-  method: "GET" | "POST",
+  method: ServerRequest["method"],
   path: string,
   body?: unknown,
 ): Promise<Answer> {
+  return (await atServer(socketPath, async (candidate) =>
+    exchange(candidate, { method, path, body, timeoutMs: TIMEOUT_MS }),
+  )) as Answer;
+}
+
+/** Runs `action` with the first socket that a server answers at. @throws UsageError */
+export async function atServer<Result>(
+  socketPath: string | undefined,
+  action: (socketPath: string) => Promise<Result>,
+): Promise<Result> {
   const candidates = socketPath === undefined ? likelyControlSockets() : [socketPath];
   const failures: string[] = [];
   for (const candidate of candidates) {
     try {
-      return (await exchange(candidate, method, path, body)) as Answer;
+      return await action(candidate);
     } catch (error) {
       const code = systemErrorCode(error);
       if (code === undefined) throw error;
@@ -33,7 +54,7 @@ export async function askServer<Answer>(
 /** Whether a server answers there at all. */
 export async function isServerThere(socketPath: string): Promise<boolean> {
   try {
-    await exchange(socketPath, "GET", "/v1/status");
+    await exchange(socketPath, { method: "GET", path: "/v1/status", timeoutMs: TIMEOUT_MS });
     return true;
   } catch (error) {
     if (systemErrorCode(error) === "EACCES") {
@@ -43,31 +64,61 @@ export async function isServerThere(socketPath: string): Promise<boolean> {
   }
 }
 
-async function exchange(
+/** One request and its answer. @throws a system error when nobody listens, UsageError, Error */
+export async function exchange(socketPath: string, request: ServerRequest): Promise<unknown> {
+  const response = await send(socketPath, request);
+  const chunks: Buffer[] = [];
+  for await (const chunk of response) chunks.push(chunk as Buffer);
+  return readAnswer(socketPath, response.statusCode ?? 0, Buffer.concat(chunks).toString("utf8"));
+}
+
+/**
+ * A request that is answered line by line, until the signal cancels it.
+ * @throws Cancelled
+ */
+export async function* exchangeLines(
   socketPath: string,
-  method: string,
-  path: string,
-  body?: unknown,
-): Promise<unknown> {
-  const { status, text } = await new Promise<{ status: number; text: string }>(
-    (resolve, reject) => {
-      const request = httpRequest({ socketPath, method, path, timeout: TIMEOUT_MS }, (response) => {
-        const chunks: Buffer[] = [];
-        response.on("data", (chunk: Buffer) => chunks.push(chunk));
-        response.on("error", reject);
-        response.on("end", () => {
-          const answer = Buffer.concat(chunks).toString("utf8");
-          resolve({ status: response.statusCode ?? 0, text: answer });
-        });
-      });
-      request.on("timeout", () => {
-        request.destroy(new UsageError(`${socketPath}: the server does not answer in time`));
-      });
-      request.on("error", reject);
-      request.end(body === undefined ? undefined : JSON.stringify(body));
-    },
-  );
-  return readAnswer(socketPath, status, text);
+  request: ServerRequest,
+  signal: AbortSignal,
+): AsyncGenerator<JobLine> {
+  try {
+    const response = await send(socketPath, request, signal);
+    if (response.headers["content-type"] !== "application/x-ndjson") {
+      const chunks: Buffer[] = [];
+      for await (const chunk of response) chunks.push(chunk as Buffer);
+      const text = Buffer.concat(chunks).toString("utf8");
+      readAnswer(socketPath, response.statusCode ?? 0, text);
+      return;
+    }
+    for await (const line of createInterface({ input: response })) {
+      yield JSON.parse(line) as JobLine;
+    }
+  } catch (error) {
+    if (signal.aborted) throw new Cancelled();
+    throw error;
+  }
+}
+
+async function send(
+  socketPath: string,
+  { method, path, body, timeoutMs }: ServerRequest,
+  signal?: AbortSignal,
+): Promise<IncomingMessage> {
+  return new Promise((resolve, reject) => {
+    const options = {
+      socketPath,
+      method,
+      path,
+      ...(timeoutMs === undefined ? {} : { timeout: timeoutMs }),
+      ...(signal === undefined ? {} : { signal }),
+    };
+    const request = httpRequest(options, resolve);
+    request.on("timeout", () => {
+      request.destroy(new UsageError(`${socketPath}: the server does not answer in time`));
+    });
+    request.on("error", reject);
+    request.end(body === undefined ? undefined : JSON.stringify(body));
+  });
 }
 
 function readAnswer(socketPath: string, status: number, text: string): unknown {
@@ -79,5 +130,7 @@ function readAnswer(socketPath: string, status: number, text: string): unknown {
   }
   if (status === 200) return answer;
   const { error } = answer as { error?: unknown };
-  throw new UsageError(typeof error === "string" ? error : `the server refused (${status})`);
+  const message = typeof error === "string" ? error : `the server refused (${status})`;
+  // What is the server's own fault is no mistake of whoever asks.
+  throw status >= 500 ? new Error(message) : new UsageError(message);
 }

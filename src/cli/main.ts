@@ -1,5 +1,7 @@
+import { writeFileSync } from "node:fs";
 import { Command, CommanderError, Option } from "commander";
 import { UsageError } from "../errors.ts";
+import { Cancelled } from "../control/store-api.ts";
 import { LOG_LEVELS } from "../log/levels.ts";
 import { DURABILITIES, PORT_KINDS } from "../config/configuration.ts";
 import { VERSION } from "../server/version.ts";
@@ -7,6 +9,8 @@ import type { DiscoverCommandOptions } from "./discover.ts";
 import type { PingCommandOptions } from "./ping.ts";
 import type { ServeOptions } from "./serve-options.ts";
 import type { ClearOptions, StateOptions } from "./state.ts";
+import { addStoreCommands } from "./store-commands.ts";
+import type { AddTargetOptions, TargetOptions } from "./target.ts";
 
 /**
  * The command line. Each command's code is loaded when it is run, so that `--help` and mistakes in
@@ -17,6 +21,7 @@ import type { ClearOptions, StateOptions } from "./state.ts";
  */
 const EXIT_FAULT = 1;
 const EXIT_USAGE = 2;
+const EXIT_INTERRUPTED = 130;
 
 function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
@@ -28,7 +33,11 @@ function addServe(program: Command): void {
     .description("export disks on one or more Ethernet interfaces")
     .option("-c, --config <file>", "configuration file (TOML)")
     .option("-i, --interface <name>", "interface to serve on; repeat for several", collect)
-    .option("-e, --export <shelf.slot=path>", "file or block device to export; repeat", collect)
+    .option(
+      "-e, --export <shelf.slot=path>",
+      "file, block device or store#volume to export; repeat",
+      collect,
+    )
     .option("--size <size>", 'with --export: size of a file to create, such as "10GiB"')
     .option("--read-only", "with --export: refuse writes")
     .addOption(
@@ -47,12 +56,16 @@ function addServe(program: Command): void {
     .addHelpText(
       "after",
       `
-Without --config and --export it serves a sparse 16 GiB disk e1.0, kept in ./aoed-data.
+Without --config and --export it serves a thin volume of 16 GiB as e1.0, kept in the store
+./aoed-data/store (or the file ./aoed-data/e1.0.img, if an earlier version left one).
+
+PATH is a file, a block device, or the folder of a store, then with the volume after a "#".
 
 Examples:
   sudo aoed serve --interface eth0
   sudo aoed serve --interface eth0 --export 1.0=/data/disk.img --size 10GiB
   sudo aoed serve --interface eth0 --export 1.0=/dev/sdb --export 1.1=/dev/sdc --read-only
+  sudo aoed serve --interface eth0 --export 1.0=/data/store#databases --size 100GiB
   sudo aoed serve --config /etc/aoed/aoed.toml`,
     )
     .action(async (options: ServeOptions) => {
@@ -183,6 +196,62 @@ Example: let everybody in again after a mask that locks out its own author
     });
 }
 
+function addTarget(program: Command): void {
+  const target = program
+    .command("target")
+    .description("list, add and remove the targets of a running server");
+  const onServer = (name: string, description: string): Command =>
+    target
+      .command(name)
+      .description(description)
+      .option("--socket <path>", "control socket of the running server")
+      .option("--json", "answer in JSON");
+  onServer("list", "list what is served").action(async (options: TargetOptions) => {
+    const { listTargets } = await import("./target.ts");
+    await listTargets(options);
+  });
+  onServer("add", "serve one more volume or snapshot, until the server ends")
+    .argument("<shelf.slot>", "address, such as 1.1")
+    .option("--volume <name>", "volume to serve")
+    .option("--snapshot <id>", "snapshot to serve, read-only")
+    .option("--store <folder>", "store that it is in, when the server has several or none")
+    .option("--read-only", "refuse writes")
+    .addOption(
+      new Option("--durability <when>", "when a write is answered").choices([
+        "durable",
+        "writeback",
+      ]),
+    )
+    .addHelpText(
+      "after",
+      `
+The configuration file is not changed.
+
+Example: a clone beside the disk that it was made of
+  sudo aoed snapshot clone 3 before-upgrade
+  sudo aoed target add 1.1 --volume before-upgrade`,
+    )
+    .action(async (address: string, options: AddTargetOptions) => {
+      const { addTarget: add } = await import("./target.ts");
+      await add(address, options);
+    });
+  onServer("remove", "stop serving a target; requests to it fail at once from then on")
+    .argument("<shelf.slot>", "target, such as 1.1")
+    .action(async (address: string, options: TargetOptions) => {
+      const { removeTarget } = await import("./target.ts");
+      await removeTarget(address, options);
+    });
+}
+
+/** What ps, top and the holder of a lock are shown, instead of the name of the runtime. */
+function nameProcess(): void {
+  try {
+    writeFileSync("/proc/self/comm", "aoed");
+  } catch {
+    // It is only a name.
+  }
+}
+
 function buildProgram(): Command {
   const program = new Command("aoed")
     .description("Turns this machine into an ATA-over-Ethernet disk shelf.")
@@ -196,7 +265,9 @@ function buildProgram(): Command {
   addDiscover(program);
   addPing(program);
   addStatus(program);
+  addTarget(program);
   addState(program);
+  addStoreCommands(program);
   return program;
 }
 
@@ -210,6 +281,10 @@ function oneLine(text: string): string {
 }
 
 function exitCodeOf(error: unknown): number {
+  if (error instanceof Cancelled) {
+    process.stderr.write("aoed: interrupted; started again, it finds what was done\n");
+    return EXIT_INTERRUPTED;
+  }
   if (error instanceof CommanderError) {
     // It has written its message already; asking for help or the version is no error.
     const asked = ["commander.help", "commander.helpDisplayed", "commander.version"];
@@ -224,6 +299,7 @@ function exitCodeOf(error: unknown): number {
   return EXIT_FAULT;
 }
 
+nameProcess();
 try {
   await buildProgram().parseAsync();
 } catch (error) {

@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import { readFileSync, statSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { ServerStatus } from "../control/control-api.ts";
 import { Namespace } from "./namespace.testing.ts";
@@ -59,6 +60,10 @@ async function aoed(...words: string[]): Promise<Finished> {
   return place.run(program, ...rest);
 }
 
+function folderBytes(folder: string): number {
+  return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
+}
+
 async function stop(served: Served, signal: NodeJS.Signals): Promise<number | null> {
   const ended = once(served.process, "exit");
   served.process.kill(signal);
@@ -66,16 +71,16 @@ async function stop(served: Served, signal: NodeJS.Signals): Promise<number | nu
   return code;
 }
 
-test("the embedded default: a sparse disk that is announced, found, kept, and found again", async () => {
+test("the embedded default: a thin volume that is announced, found, kept, and found again", async () => {
   const served = await serve("--interface", "server0");
   expect(served.stdout).toMatch(/^aoed: ready on server0 with e1\.0\n/);
-  expect(served.stdout).toMatch(/^e1\.0 +16GiB +durable +file .*e1\.0\.img/m);
+  expect(served.stdout).toMatch(
+    /^e1\.0 +16GiB +durable +volume e1\.0 in file store .*aoed-data\/store/m,
+  );
   for (const command of ["modprobe aoe", "aoe-discover", "mkfs.ext4 /dev/etherd/e1.0"]) {
     expect(served.stdout).toContain(command);
   }
-  const image = statSync(place.path("aoed-data/e1.0.img"));
-  expect(image.size).toBe(16 * 2 ** 30);
-  expect(image.blocks * 512).toBeLessThan(1024 * 1024);
+  expect(folderBytes(place.path("aoed-data/store"))).toBeLessThan(1024 * 1024);
 
   const found = await aoed("discover", "--interface", "client0", "--json");
   expect(JSON.parse(found.stdout)).toMatchObject([
@@ -85,6 +90,15 @@ test("the embedded default: a sparse disk that is announced, found, kept, and fo
 
   const again = await serve("--interface", "server0");
   expect(await stop(again, "SIGINT")).toBe(0);
+});
+
+test("the embedded default of an earlier version goes on being served", async () => {
+  mkdirSync(place.path("aoed-data"));
+  writeFileSync(place.path("aoed-data/e1.0.img"), Buffer.alloc(8192));
+  const served = await serve("--interface", "server0");
+  expect(served.stdout).toMatch(/^e1\.0 +8KiB +durable +file .*e1\.0\.img/m);
+  expect(existsSync(place.path("aoed-data/store"))).toBe(false);
+  expect(await stop(served, "SIGTERM")).toBe(0);
 });
 
 test("exports: a new file, an existing one read-only, and a second start", async () => {

@@ -1,7 +1,9 @@
 import { targetName } from "../config/configuration.ts";
 import { formatSize } from "../config/units.ts";
 import type { PortStatus, ServerStatus, TargetStatus } from "../control/control-api.ts";
+import type { StoreStatus } from "../control/store-api.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
+import { approximateSize } from "./approximate-size.ts";
 import { askServer } from "./control-client.ts";
 import { formatTable } from "./table.ts";
 
@@ -21,10 +23,61 @@ function summary(server: ServerStatus): string {
     ["TARGET", "SIZE", "WRITES", "READS", "WRITTEN", "ERRORS", "UNSYNCED", "DISK"],
     server.targets.map(targetRow),
   );
-  return `aoed ${server.version}, process ${server.processId}, up ${server.uptimeSeconds} s
+  const head = `aoed ${server.version}, process ${server.processId}, up ${server.uptimeSeconds} s`;
+  const tables = [ports, targets];
+  const cas = server.targets.filter((target) => target.cas !== null);
+  if (cas.length > 0) {
+    tables.push(
+      formatTable(["TARGET", "SERVES", "CACHE HITS", "CHANGED", "STORE"], cas.map(casRow)),
+    );
+  }
+  if (server.stores.length > 0) {
+    tables.push(
+      formatTable(
+        [
+          "STORE",
+          "VOLUMES",
+          "SNAPSHOTS",
+          "BLOBS",
+          "ON DISK",
+          "FREE",
+          "DEDUP",
+          "COLLECTED",
+          "VERIFIED",
+        ],
+        server.stores.map(storeRow),
+      ),
+    );
+  }
+  return `${head}\n\n${tables.join("\n")}`;
+}
 
-${ports}
-${targets}`;
+function casRow(target: TargetStatus): string[] {
+  const { cas } = target;
+  if (cas === null) return [];
+  const asked = cas.cacheHits + cas.cacheMisses;
+  return [
+    targetName(target),
+    cas.volume ?? `snapshot ${cas.snapshot}`,
+    asked === 0 ? "-" : `${((cas.cacheHits / asked) * 100).toFixed(1)}%`,
+    `${cas.dirtyBlocks} blocks`,
+    cas.store,
+  ];
+}
+
+function storeRow(store: StoreStatus): string[] {
+  const { collected, receivedBytes, storedBytes } = store;
+  return [
+    store.path,
+    String(store.volumes),
+    String(store.snapshots),
+    approximateSize(store.blobBytes),
+    approximateSize(store.diskBytes),
+    store.freeBytes === null ? "-" : approximateSize(store.freeBytes),
+    storedBytes === 0 ? "-" : `${(receivedBytes / storedBytes).toFixed(2)}x`,
+    collected === null ? "-" : (collected.failure ?? collected.ended),
+    store.scrubbed ?? "never",
+  ];
 }
 
 function portRow(port: PortStatus): string[] {

@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { parseConfiguration } from "./load.ts";
-import { casSchema, serverSchema, targetSchema } from "./schema.ts";
+import { casSchema, serverSchema, snapshotsSchema, targetSchema } from "./schema.ts";
 
 const page = readFileSync(new URL("../../docs/configuration.md", import.meta.url), "utf8");
 
@@ -22,6 +22,7 @@ describe("every key is explained, and no other", () => {
     { heading: "## [server]", schema: serverSchema },
     { heading: "## [[target]]", schema: targetSchema },
     { heading: "### [target.cas]", schema: casSchema },
+    { heading: "### [target.cas.snapshots]", schema: snapshotsSchema },
   ])("$heading", ({ heading, schema }) => {
     const rows = section(heading).matchAll(/^\| (`[^|]*`) \|/gm);
     const explained = [...rows].flatMap((row) => row[1].replaceAll("`", "").split(", "));

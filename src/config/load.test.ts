@@ -40,6 +40,7 @@ describe("a valid file", () => {
       bufferCount: 64,
       stateDirectory: "/state",
       controlSocket: "/state/control.sock",
+      gc: "auto",
     });
     expect(targets).toEqual([
       {
@@ -64,6 +65,7 @@ port = "packet"
 buffer_count = 256
 state_dir = "state"
 control_socket = "/run/aoed.sock"
+gc = "off"
 ${DISK}`);
     expect(server).toEqual({
       interfaces: ["eth0", "br-lan.7"],
@@ -71,6 +73,7 @@ ${DISK}`);
       bufferCount: 256,
       stateDirectory: "/etc/aoed/state",
       controlSocket: "/run/aoed.sock",
+      gc: "off",
     });
   });
 
@@ -107,14 +110,6 @@ config_string = "grün"
         configString: new TextEncoder().encode("grün"),
       },
     ]);
-  });
-
-  test("a volume in a local blob store", () => {
-    const text = `${SERVER}[[target]]\nshelf = 1\nslot = 0\nbackend = "cas"\n[target.cas]\nblob_store = "file"\npath = "/data/aoe-store"\nblock_size = 4096\n`;
-    expect(parsed(text).targets[0]).toMatchObject({
-      backend: "cas",
-      cas: { blobStore: "file", path: "/data/aoe-store", blockSizeBytes: 4096 },
-    });
   });
 
   test("the smallest useful mixture: a volume and a file", () => {

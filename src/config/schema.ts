@@ -109,10 +109,14 @@ const offset = readWith(
   'use a multiple of 512 octets such as "1MiB" or 0',
 );
 
+export function isBlockSize(bytes: number): boolean {
+  return bytes >= 512 && bytes <= 65536 && Number.isInteger(Math.log2(bytes));
+}
+
 const blockSize = readWith(
   (input) => {
     const bytes = readSectorSize(input) ?? 0;
-    return bytes >= 512 && bytes <= 65536 && Number.isInteger(Math.log2(bytes)) ? bytes : undefined;
+    return isBlockSize(bytes) ? bytes : undefined;
   },
   "is not a block size",
   "use a power of two from 512 to 65536, best 4096",

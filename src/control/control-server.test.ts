@@ -65,7 +65,7 @@ describe("the control socket", () => {
 
   test("clears what is named and nothing else", async () => {
     server = await ControlServer.listen(path, api);
-    const answer = await ask(path, "POST", "/v1/targets/1.0/clear", '{"mask":true,"more":1}');
+    const answer = await ask(path, "POST", "/v1/targets/1.0/clear", '{"mask":true}');
     expect(answer.status).toBe(200);
     expect(cleared).toEqual([[1, 0, { configString: false, mask: true, reservation: false }]]);
   });
@@ -73,6 +73,11 @@ describe("the control socket", () => {
   test.each([
     ["POST", "/v1/targets/2.0/clear", "{}", 400, "no such target"],
     ["POST", "/v1/targets/1.0/clear", "{", 400, "not JSON"],
+    ["POST", "/v1/targets/1.0/clear", "[]", 400, "not a JSON object"],
+    ["POST", "/v1/targets/1.0/clear", '{"mask":1}', 400, "mask must be true or false"],
+    ["POST", "/v1/targets/1.0/clear", '{"masks":true}', 400, "not a field of this request"],
+    ["POST", "/v1/targets/1.256/clear", "{}", 400, "slot 256"],
+    ["DELETE", "/v1/targets/x", undefined, 400, "not a target's address"],
     ["POST", "/v1/targets/1.0/clear", "x".repeat(70_000), 400, "too long"],
     ["GET", "/v1/nothing", undefined, 404, "no such operation"],
   ])("%s %s is refused with a reason", async (method, url, body, status, reason) => {

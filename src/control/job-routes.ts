@@ -13,7 +13,7 @@ interface JobReader<Name extends JobName> {
 
 /** Work that takes a while; the answer is a stream. */
 export const jobRoutes: readonly Route[] = [
-  jobRoute("collect", { known: [], read: () => ({}), hint: () => ({}) }),
+  jobRoute("gc", { known: [], read: () => ({}), hint: () => ({}) }),
   jobRoute("space", { known: [], read: () => ({}), hint: () => ({}) }),
   jobRoute("verify", {
     known: ["snapshot", "bytesPerSecond"],

@@ -34,7 +34,7 @@ export interface StoreApi {
 
 /** Every call may throw a UsageError, with nothing changed. */
 export interface Jobs {
-  readonly collect: { request: object; report: CollectionReport };
+  readonly gc: { request: object; report: CollectionReport };
   readonly space: { request: object; report: SpaceReport };
   readonly verify: { request: VerifyRequest; report: VerifyReport };
   readonly scrub: { request: ScrubRequest; report: ScrubReport };

@@ -53,7 +53,7 @@ export async function runStoreJob<Name extends JobName>(
 }
 
 const JOBS: JobFunctions = {
-  collect: async ({ cas }, _request, control) =>
+  gc: async ({ cas }, _request, control) =>
     new GarbageCollector(cas).collect({
       onProgress: ({ phase, marked, blobs }) =>
         control.onProgress({ phase, done: Math.min(marked, blobs), total: blobs, unit: "blobs" }),
