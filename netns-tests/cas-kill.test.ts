@@ -90,7 +90,7 @@ class KillRig {
     });
     const upkeep: Promise<unknown>[] = [];
     if (kill % 2 === 0) upkeep.push(this.#takeSnapshot((await this.#checker.call("beginCut")).cut));
-    if (kill % 3 === 0) upkeep.push(this.#control.run("collect", {}));
+    if (kill % 3 === 0) upkeep.push(this.#control.run("gc", {}));
     if (this.#snapshots.length > KEPT_SNAPSHOTS) upkeep.push(this.#deleteOldest());
     const ended = Promise.allSettled(upkeep);
     // Some kills come into the middle of all that, and some after it.

@@ -1,17 +1,7 @@
 import { SECTOR_BYTES } from "../../src/storage/block-storage.ts";
-import { versionOf } from "./sector-content.ts";
+import { describe, versionOf } from "./sector-content.ts";
 import { SnapshotCut } from "./snapshot-cut.ts";
-
-export interface Write {
-  /** Counts the writes and trims of a run from 1, in the order in which they were sent. */
-  readonly version: number;
-  readonly lba: number;
-  readonly sectors: number;
-  readonly isTrim: boolean;
-  /** When it was sent and acknowledged: places in one order of all such events. */
-  readonly sentAt: number;
-  acknowledgedAt: number;
-}
+import { type Write, WriteLog } from "./write-log.ts";
 
 const WORDS_PER_SECTOR = SECTOR_BYTES / 4;
 
@@ -25,9 +15,8 @@ export class DiskModel {
   readonly acknowledged: Uint32Array;
   /** The number of the write of each sector whose outcome is unknown, or 0. */
   readonly unknown: Uint32Array;
-  readonly writes: (Write | undefined)[] = [undefined];
+  readonly log = new WriteLog();
   readonly cuts: SnapshotCut[] = [];
-  #events = 0;
 
   constructor(sectors: number) {
     this.sectors = sectors;
@@ -43,30 +32,22 @@ export class DiskModel {
   }
 
   send(lba: number, sectors: number, isTrim: boolean): Write {
-    const version = this.writes.length;
-    const sentAt = ++this.#events;
-    const write = { version, lba, sectors, isTrim, sentAt, acknowledgedAt: Infinity };
-    this.writes.push(write);
-    this.unknown.fill(version, lba, lba + sectors);
+    const write = this.log.send(lba, sectors, isTrim);
+    this.unknown.fill(write.version, lba, lba + sectors);
     for (const cut of this.cuts) cut.sent(write);
     return write;
   }
 
   acknowledge(write: Write): void {
     const { lba, sectors, version } = write;
-    write.acknowledgedAt = ++this.#events;
+    this.log.acknowledge(write);
     this.acknowledged.fill(version, lba, lba + sectors);
     this.unknown.fill(0, lba, lba + sectors);
   }
 
-  /** What a sector holds after a write: its number, or 0 for zeros. */
-  contentOf(version: number): number {
-    return this.writes[version]?.isTrim === true ? 0 : version;
-  }
-
   /** From now on until its `end`, a snapshot is being taken. */
   beginCut(): SnapshotCut {
-    const cut = new SnapshotCut(this);
+    const cut = new SnapshotCut(this.log, this.acknowledged.slice(), this.unknown.slice());
     this.cuts.push(cut);
     return cut;
   }
@@ -85,9 +66,9 @@ export class DiskModel {
       const acknowledged = this.acknowledged[sector];
       const unknown = this.unknown[sector];
       this.unknown[sector] = 0;
-      if (unknown !== 0 && found === this.contentOf(unknown)) {
+      if (unknown !== 0 && found === this.log.contentOf(unknown)) {
         this.acknowledged[sector] = unknown;
-      } else if (found !== this.contentOf(acknowledged)) {
+      } else if (found !== this.log.contentOf(acknowledged)) {
         wrong.push(
           `sector ${sector} holds ${describe(found)} instead of ${this.#describe(acknowledged)}` +
             (unknown === 0 ? "" : ` or ${this.#describe(unknown)}`),
@@ -99,11 +80,6 @@ export class DiskModel {
 
   #describe(version: number): string {
     if (version === 0) return "zeros, as never written";
-    return this.writes[version]?.isTrim === true ? `zeros of trim ${version}` : describe(version);
+    return this.log.get(version)?.isTrim === true ? `zeros of trim ${version}` : describe(version);
   }
-}
-
-export function describe(found: number): string {
-  if (found < 0) return "what was never written there";
-  return found === 0 ? "zeros" : `write ${found}`;
 }

@@ -29,6 +29,12 @@ export function versionOf(words: Uint32Array, atWord: number, lba: number): numb
   return version;
 }
 
+/** What versionOf has found, for people. */
+export function describe(found: number): string {
+  if (found < 0) return "what was never written there";
+  return found === 0 ? "zeros" : `write ${found}`;
+}
+
 const expected = new Uint32Array(WORDS);
 
 function isZero(words: Uint32Array, atWord: number): boolean {

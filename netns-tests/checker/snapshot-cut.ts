@@ -1,5 +1,5 @@
-import type { DiskModel, Write } from "./disk-model.ts";
-import { describe } from "./disk-model.ts";
+import { describe } from "./sector-content.ts";
+import type { Write, WriteLog } from "./write-log.ts";
 
 /**
  * What a snapshot may hold that was taken while writes went on. Each sector: the last write that was
@@ -7,17 +7,18 @@ import { describe } from "./disk-model.ts";
  * moment, so it has no write without every other that was acknowledged before that one was sent.
  */
 export class SnapshotCut {
-  readonly #model: DiskModel;
+  readonly #log: WriteLog;
   readonly #acknowledged: Uint32Array;
   readonly #unknown: Uint32Array;
   /** The writes sent meanwhile, by sector, in their order. */
   readonly #since = new Map<number, number[]>();
   #isEnded = false;
 
-  constructor(model: DiskModel) {
-    this.#model = model;
-    this.#acknowledged = model.acknowledged.slice();
-    this.#unknown = model.unknown.slice();
+  /** @param acknowledged - and `unknown`: of each sector, the versions when it begins */
+  constructor(log: WriteLog, acknowledged: Uint32Array, unknown: Uint32Array) {
+    this.#log = log;
+    this.#acknowledged = acknowledged;
+    this.#unknown = unknown;
   }
 
   sent({ lba, sectors, version }: Write): void {
@@ -41,7 +42,7 @@ export class SnapshotCut {
     let missing: Write | undefined;
     for (let sector = 0; sector < found.length; sector++) {
       const candidates = this.#candidates(sector);
-      const matching = candidates.filter((v) => this.#model.contentOf(v) === found[sector]);
+      const matching = candidates.filter((v) => this.#log.contentOf(v) === found[sector]);
       if (matching.length === 0) {
         wrong.push(
           `sector ${sector} holds ${describe(found[sector])}, none of ${candidates.join(", ")}`,
@@ -49,9 +50,9 @@ export class SnapshotCut {
       }
       // Zeros of several trims look alike: such a sector says nothing of the moment.
       if (matching.length !== 1) continue;
-      const held = this.#model.writes[matching[0]];
+      const held = this.#log.get(matching[0]);
       if (held !== undefined && held.sentAt > (newest?.sentAt ?? 0)) newest = held;
-      const left = this.#model.writes[candidates[candidates.indexOf(matching[0]) + 1] ?? 0];
+      const left = this.#log.get(candidates[candidates.indexOf(matching[0]) + 1] ?? 0);
       if (left !== undefined && left.acknowledgedAt < (missing?.acknowledgedAt ?? Infinity)) {
         missing = left;
       }

@@ -1,8 +1,9 @@
 import { AtaReplyError } from "../../src/initiator/initiator-error.ts";
 import type { RemoteDisk } from "../../src/initiator/remote-disk.ts";
 import { SECTOR_BYTES } from "../../src/storage/block-storage.ts";
-import type { DiskModel, Write } from "./disk-model.ts";
+import type { DiskModel } from "./disk-model.ts";
 import { fillSector, versionOf } from "./sector-content.ts";
+import type { Write } from "./write-log.ts";
 
 export interface WorkloadOptions {
   /** Operations at once. */
@@ -73,12 +74,8 @@ export class Workload {
   }
 
   async #work(): Promise<void> {
-    const { readShare, trimShare, maxRefused } = this.#options;
-    while (
-      !this.#isEnough &&
-      (maxRefused === 0 || this.#counts.refused < maxRefused) &&
-      this.#findings.length === 0
-    ) {
+    const { readShare, trimShare } = this.#options;
+    while (!this.#isOver()) {
       const { lba, sectors } = this.#place();
       const choice = this.#random();
       try {
@@ -88,6 +85,12 @@ export class Workload {
         if (!this.#isAbandoned) this.#findings.push(String(error));
       }
     }
+  }
+
+  #isOver(): boolean {
+    const { maxRefused } = this.#options;
+    const isRefused = maxRefused > 0 && this.#counts.refused >= maxRefused;
+    return this.#isEnough || isRefused || this.#findings.length > 0;
   }
 
   /** Sectors that nobody else is at; half of the time whole blocks. */
@@ -129,7 +132,7 @@ export class Workload {
       if (!this.#model.isFree(sector, 1)) continue;
       if (this.#model.acknowledged[sector] !== before[index]) continue;
       const found = versionOf(words, (index * SECTOR_BYTES) / 4, sector);
-      const expected = this.#model.contentOf(before[index]);
+      const expected = this.#model.log.contentOf(before[index]);
       if (found === expected) continue;
       this.#findings.push(`sector ${sector} was read as ${found} instead of ${expected}`);
     }

@@ -1,5 +1,6 @@
 import { existsSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
+import { AOED } from "./aoed-command.ts";
 import { Child } from "./child.ts";
 import { delay, until } from "./command.ts";
 import type { Segment } from "./network.ts";
@@ -59,8 +60,6 @@ export function createServer(folder: string, options: ServerOptions): Server {
   return serverKind() === "aoed" ? new Aoed(folder, options) : new Vblade(folder, options);
 }
 
-const program = resolve(import.meta.dirname, "../../bin/aoed");
-
 class Aoed implements Server {
   readonly kind = "aoed";
   readonly logFile: string;
@@ -81,7 +80,7 @@ class Aoed implements Server {
       writeFileSync(file, configuration(folder, segments, targets));
       options.splice(0, 2, "--config", file);
     }
-    this.#command = first.server.command(program, "serve", ...options);
+    this.#command = first.server.command(AOED, "serve", ...options);
   }
 
   async start(): Promise<void> {
