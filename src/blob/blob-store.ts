@@ -145,8 +145,7 @@ export interface NoteReader {
   note(bytes: Uint8Array): void;
 }
 
-/** Mark values that the store itself knows; see `beginMarking`. */
-export const UNMARKED = 0;
+/** The one mark that the store itself sets; see `beginMarking`. */
 export const MARK_KEPT = 1;
 
 export interface SweepReport {

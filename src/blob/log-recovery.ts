@@ -196,7 +196,6 @@ export class LogRecovery {
     if (crc32(entries) !== footer.entriesChecksum) return false;
     segment.sealed = true;
     segment.framesEnd = footer.framesEnd;
-    segment.entryCount = footer.entryCount;
     for (let at = 0; at < entries.length; at += BLOB_ENTRY_BYTES) {
       this.#indexEntry(segment, entries, at, entryOffset(entries, at));
     }
@@ -214,7 +213,6 @@ export class LogRecovery {
       const at = FRAME_HEADER_BYTES + entry * BLOB_ENTRY_BYTES;
       this.#indexEntry(segment, meta, at, offset + entryOffset(meta, at));
     }
-    segment.entryCount += header.blobCount;
   }
 
   #indexEntry(segment: Segment, entries: Uint8Array, at: number, offset: number): void {

@@ -28,7 +28,11 @@ export class SegmentEntries {
       const offset = entryOffset(bytes, entry * BLOB_ENTRY_BYTES);
       entryAt[Math.floor(offset / PAYLOAD_ALIGNMENT_BYTES)] = entry + 1;
     }
-    this.#order = entryAt.filter((entry) => entry > 0).map((entry) => entry - 1);
+    this.#order = new Uint32Array(count);
+    let next = 0;
+    for (let place = 0; place < entryAt.length; place++) {
+      if (entryAt[place] > 0) this.#order[next++] = entryAt[place] - 1;
+    }
   }
 
   static async load(segment: Segment, segmentBytes: number): Promise<SegmentEntries> {

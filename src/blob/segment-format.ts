@@ -78,7 +78,6 @@ export interface FrameHeader {
   kind: number;
   /** Of a checkpoint: this is its last frame. */
   isLast: boolean;
-  payloadChecksum: number;
   headerChecksum: number;
 }
 
@@ -216,7 +215,10 @@ export function payloadStart(blobCount: number, notesBytes: number): number {
   );
 }
 
-/** Fills in the header of a frame whose entries, notes and payloads are in place. */
+/**
+ * Fills in the header of a frame whose entries and notes are in place. The payloads need no
+ * checksum: each entry has the hash of its blob.
+ */
 export function sealFrame(frame: Uint8Array, header: FrameHeader): void {
   const view = viewOf(frame);
   frame.set(FRAME_MAGIC);
@@ -231,8 +233,7 @@ export function sealFrame(frame: Uint8Array, header: FrameHeader): void {
   view.setUint16(52, header.kind, true);
   view.setUint16(54, header.isLast ? 1 : 0, true);
   const start = payloadStart(header.blobCount, header.notesBytes);
-  header.payloadChecksum = crc32(frame.subarray(start, header.frameBytes));
-  view.setUint32(56, header.payloadChecksum, true);
+  view.setUint32(56, 0, true);
   header.headerChecksum = headerChecksumOf(frame, start);
   view.setUint32(60, header.headerChecksum, true);
 }
@@ -256,7 +257,6 @@ export function decodeFrameHeader(bytes: Uint8Array): FrameHeader | undefined {
     notesBytes: view.getUint32(48, true),
     kind: view.getUint16(52, true),
     isLast: view.getUint16(54, true) === 1,
-    payloadChecksum: view.getUint32(56, true),
     headerChecksum: view.getUint32(60, true),
   };
   const start = payloadStart(header.blobCount, header.notesBytes);

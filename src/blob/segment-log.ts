@@ -250,7 +250,6 @@ export class SegmentLog {
       notesBytes: 0,
       kind,
       isLast,
-      payloadChecksum: 0,
       headerChecksum: 0,
     };
   }
@@ -265,7 +264,6 @@ export class SegmentLog {
       previousChecksum: header.previousChecksum,
     };
     this.#entries.addFrame(this.builder.entries, segment.framesEnd);
-    segment.entryCount = this.#entries.count;
     segment.framesEnd += header.frameBytes;
     this.#sequence = header.sequence + 1;
     this.#previousChecksum = header.headerChecksum;
@@ -338,7 +336,6 @@ export class SegmentLog {
     segment.number = this.#nextSegmentNumber++;
     segment.firstSequence = this.#sequence;
     segment.framesEnd = FIRST_FRAME_OFFSET;
-    segment.entryCount = 0;
     segment.sealed = false;
     const header = encodeSegmentHeader(this.#storeId, {
       inUse: true,

@@ -1,7 +1,10 @@
-import { crc32 } from "node:zlib";
+import { HASH_BYTES, hashesEqual, hashPieces } from "./hash.ts";
 import type { LogFile } from "./log-disk.ts";
 import {
+  BLOB_ENTRY_BYTES,
   decodeFrameHeader,
+  entryLength,
+  entryOffset,
   FIRST_FRAME_OFFSET,
   FRAME_HEADER_BYTES,
   FRAME_MAGIC,
@@ -55,10 +58,24 @@ export class SegmentScan {
     return { header, offset, meta: this.bytes(offset, metaBytes) };
   }
 
-  payloadsAreWhole({ header, offset }: ScannedFrame): boolean {
-    const start = payloadStart(header.blobCount, header.notesBytes);
-    const payloads = this.#buffer.subarray(offset + start, offset + header.frameBytes);
-    return crc32(payloads) === header.payloadChecksum;
+  /** Whether every blob of the frame is what its entry says. */
+  payloadsAreWhole({ header, offset, meta }: ScannedFrame): boolean {
+    const { blobCount, frameBytes } = header;
+    const offsets = new Uint32Array(blobCount);
+    const lengths = new Uint32Array(blobCount);
+    for (let blob = 0; blob < blobCount; blob++) {
+      const at = FRAME_HEADER_BYTES + blob * BLOB_ENTRY_BYTES;
+      offsets[blob] = entryOffset(meta, at);
+      lengths[blob] = entryLength(meta, at);
+      if (offsets[blob] + lengths[blob] > frameBytes) return false;
+    }
+    const names = new Uint8Array(blobCount * HASH_BYTES);
+    hashPieces(this.bytes(offset, frameBytes), offsets, lengths, blobCount, names);
+    for (let blob = 0; blob < blobCount; blob++) {
+      const at = FRAME_HEADER_BYTES + blob * BLOB_ENTRY_BYTES;
+      if (!hashesEqual(names, blob * HASH_BYTES, meta, at)) return false;
+    }
+    return true;
   }
 
   /** The next frame from `offset` on, wherever it begins. */

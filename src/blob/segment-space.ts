@@ -11,7 +11,6 @@ export interface Segment {
   firstSequence: number;
   /** Where the frames end; what follows means nothing. */
   framesEnd: number;
-  entryCount: number;
   /** Has a footer. */
   sealed: boolean;
   /** Reads under way; the file is not used again before they are done. */
@@ -164,7 +163,7 @@ export class SegmentSpace {
       0,
     );
     await segment.file.sync();
-    Object.assign(segment, { number: 0, framesEnd: 0, entryCount: 0, sealed: false });
+    Object.assign(segment, { number: 0, framesEnd: 0, sealed: false });
     this.#inUse--;
     if (this.#free.length < KEPT_FREE_FILES) {
       this.#free.push(segment);
@@ -188,7 +187,6 @@ export function newSegment(slot: number, file: LogFile): Segment {
     number: 0,
     firstSequence: 0,
     framesEnd: FIRST_FRAME_OFFSET,
-    entryCount: 0,
     sealed: false,
     pins: 0,
   };

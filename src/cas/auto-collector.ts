@@ -26,6 +26,7 @@ export class AutoCollector {
   #running: Promise<void> | undefined;
   #appendedBytes: number;
   #snapshots: number;
+  readonly #controller = new AbortController();
 
   constructor(cas: CasStore, options: AutoCollectorOptions = {}) {
     this.#cas = cas;
@@ -57,17 +58,19 @@ export class AutoCollector {
     this.#appendedBytes = this.#cas.store.statistics.appendedBytes;
     this.#snapshots = this.#cas.catalog.deletedSnapshots;
     try {
-      await new GarbageCollector(this.#cas).collect();
+      await new GarbageCollector(this.#cas).collect({ signal: this.#controller.signal });
     } catch (error) {
+      if (this.#controller.signal.aborted) return;
       const reason = error instanceof Error ? error.message : String(error);
       this.#cas.log("error", `${this.#cas.store.description}: nothing was collected: ${reason}`);
     }
     this.#running = undefined;
   }
 
-  /** Resolves when no collection runs any more. */
+  /** Ends a collection that runs; what it has not freed the next one will. */
   async stop(): Promise<void> {
     clearInterval(this.#timer);
+    this.#controller.abort();
     await this.#running;
   }
 }

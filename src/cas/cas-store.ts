@@ -254,14 +254,21 @@ export class CasStore {
     await this.store.checkpoint(() => this.catalog.encode());
   }
 
+  /** Whether opening the store again would have to read more than it had to this time. */
+  #hasChanged(): boolean {
+    const states = [...this.catalog.volumes.values()];
+    return this.store.statistics.appendedBytes > 0 || states.some((state) => !state.isClean);
+  }
+
   /** Closes volumes that are still open, and lets go of the store. */
   async close(): Promise<void> {
     this.#isClosing = true;
     const volumes = [...this.#open.values()];
     const results = await Promise.allSettled(volumes.map((volume) => volume.close()));
     await this.#checkpointing;
+    await this.maintenance.run(async () => {});
     try {
-      if (this.store.tailBytes > 0) await this.checkpoint();
+      if (this.#hasChanged()) await this.checkpoint();
     } finally {
       await this.store.close();
     }

@@ -103,6 +103,26 @@ describe("content that was garbage and is written again", () => {
     await expectContent(1000, 30);
   });
 
+  test("and nothing is lost when the collection is stopped in the middle", async () => {
+    const controller = new AbortController();
+    let segments = 0;
+    const collecting = new GarbageCollector(cas).collect({
+      liveThreshold: 1,
+      signal: controller.signal,
+      onProgress: ({ phase }) => {
+        if (phase === "sweep" && ++segments === 2) controller.abort(new Error("that will do"));
+      },
+    });
+    await expect(collecting).rejects.toThrow("that will do");
+    for (const content of [0, 300, 799]) {
+      await writeContent(content, content);
+      await expectContent(content, content);
+    }
+    await new GarbageCollector(cas).collect({ liveThreshold: 1 });
+    await expectContent(300, 300);
+    await cas.close();
+  });
+
   test("while segments are emptied", async () => {
     let content = 100;
     const running: Promise<void>[] = [];

@@ -2,6 +2,7 @@ import { MARK_KEPT, StoreFault, type SweepReport } from "../blob/blob-store.ts";
 import { HASH_BYTES, hashFromHex, hashToHex, isNullHash } from "../blob/hash.ts";
 import type { CasStore } from "./cas-store.ts";
 import { ARITY } from "./geometry.ts";
+import { nextChild, pageWords } from "./merkle-node.ts";
 import { NodeReader } from "./node-reader.ts";
 import type { Overlay } from "./overlay.ts";
 import { Pacer } from "../blob/pacer.ts";
@@ -22,6 +23,8 @@ export interface CollectionOptions {
   readonly onProgress?: (progress: CollectionProgress) => void;
   /** Segments with less than this share of live bytes are rewritten. */
   readonly liveThreshold?: number;
+  /** Ends the collection early, between two steps; `collect` then rejects with its reason. */
+  readonly signal?: AbortSignal;
 }
 
 export interface CollectionReport extends SweepReport {
@@ -75,11 +78,12 @@ export class GarbageCollector {
     // Appends from before that moment have taken effect after this.
     await store.barrier();
     const report = (phase: "mark" | "sweep"): void => {
+      options.signal?.throwIfAborted();
       const { blobs } = store.statistics;
       options.onProgress?.({ phase, marked: this.#marked, blobs });
     };
     await this.#markOverlays();
-    await this.#markRoots(roots);
+    await this.#markRoots(roots, () => report("mark"));
     for (const tree of trees) await this.#markTree(tree, () => report("mark"));
     // Reads that began before the marks may still want what is not marked.
     for (const volume of this.#cas.openVolumes) await volume.reader.drain();
@@ -126,11 +130,11 @@ export class GarbageCollector {
     return [...this.#cas.catalog.snapshots.values()].map(({ root_hash }) => root_hash);
   }
 
-  async #markRoots(roots: string[]): Promise<void> {
+  async #markRoots(roots: string[], report: () => void): Promise<void> {
     for (const rootHash of roots) {
       const root = await this.#cas.loadRoot(rootHash);
       this.#markBlock(hashFromHex(rootHash) as Uint8Array, 0);
-      await this.#markTree(root, () => {});
+      await this.#markTree(root, report);
     }
   }
 
@@ -145,8 +149,9 @@ export class GarbageCollector {
         return before !== MARK_TRAVERSED;
       },
       leaf: (page) => {
-        for (let at = 0; at < ARITY * HASH_BYTES; at += HASH_BYTES) {
-          if (!isNullHash(page, at)) this.#markBlock(page, at);
+        const words = pageWords(page);
+        for (let child = nextChild(words, 0); child < ARITY; child = nextChild(words, child + 1)) {
+          this.#markBlock(page, child * HASH_BYTES);
         }
         return pacer.pace();
       },

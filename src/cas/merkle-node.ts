@@ -1,4 +1,4 @@
-import { HASH_BYTES, isNullHash } from "../blob/hash.ts";
+import { HASH_BYTES } from "../blob/hash.ts";
 import { ARITY } from "./geometry.ts";
 
 /**
@@ -30,7 +30,7 @@ export interface RootDescriptor {
 /**
  * Writes a node: the header, a bit for each child that is not null, and the hashes of those.
  *
- * @param page 128 hashes
+ * @param page 128 hashes, at a multiple of four bytes in its buffer
  * @returns the length; 0 when all children are null, and the node is the null hash itself
  */
 export function encodeNode(
@@ -40,12 +40,12 @@ export function encodeNode(
   target: Uint8Array,
   targetOffset: number,
 ): number {
+  const words = pageWords(page, pageOffset);
   let at = targetOffset + NODE_HEADER_BYTES;
   let count = 0;
   target.fill(0, targetOffset, at);
-  for (let child = 0; child < ARITY; child++) {
+  for (let child = nextChild(words, 0); child < ARITY; child = nextChild(words, child + 1)) {
     const from = pageOffset + child * HASH_BYTES;
-    if (isNullHash(page, from)) continue;
     for (let byte = 0; byte < HASH_BYTES; byte++) target[at + byte] = page[from + byte];
     target[targetOffset + BITMAP_OFFSET + (child >> 3)] |= 1 << (child & 7);
     at += HASH_BYTES;
@@ -57,6 +57,25 @@ export function encodeNode(
   target[targetOffset + 17] = level;
   target[targetOffset + 18] = count;
   return at - targetOffset;
+}
+
+/** A page as words, for `nextChild`. It begins at a multiple of four bytes in its buffer. */
+export function pageWords(page: Uint8Array, pageOffset = 0): Int32Array {
+  return new Int32Array(page.buffer, page.byteOffset + pageOffset, PAGE_BYTES / 4);
+}
+
+/**
+ * The first child from `child` on that is not null, or 128. Most children of most nodes are null:
+ * eight words are looked at sooner than 32 bytes.
+ */
+export function nextChild(words: Int32Array, child: number): number {
+  let next = child;
+  for (; next < ARITY; next++) {
+    const word = next * 8;
+    if ((words[word] | words[word + 1] | words[word + 2] | words[word + 3]) !== 0) break;
+    if ((words[word + 4] | words[word + 5] | words[word + 6] | words[word + 7]) !== 0) break;
+  }
+  return next;
 }
 
 /** Fills a page from a node; false when the bytes are no node of this level. */

@@ -1,5 +1,6 @@
 import { BlobFetch, type BlobStore, FetchOutcome, StoreFault } from "../blob/blob-store.ts";
 import { HASH_BYTES, hashToHex } from "../blob/hash.ts";
+import { ARITY } from "./geometry.ts";
 import { decodeNode, MAX_NODE_BYTES, PAGE_BYTES } from "./merkle-node.ts";
 
 /** A node of the tree that is not there or not readable. */
@@ -22,6 +23,7 @@ export interface NodeRequest {
 /** Reads nodes of trees, many at once. */
 export class NodeReader {
   readonly #store: BlobStore;
+  readonly #free: NodeFetch[] = [];
 
   constructor(store: BlobStore) {
     this.#store = store;
@@ -41,8 +43,10 @@ export class NodeReader {
       const results: (Uint8Array | NodeFault)[] = [];
       let running = requests.length;
       requests.forEach(({ hashes, hashOffset }, index) => {
-        const fetch = new NodeFetch(hashes, hashOffset, level, (page) => {
+        const fetch = this.#free.pop() ?? new NodeFetch();
+        fetch.begin(hashes, hashOffset, level, (page) => {
           results[index] = page;
+          if (this.#free.length < ARITY) this.#free.push(fetch);
           if (--running === 0) resolve(results);
         });
         this.#store.fetch(fetch);
@@ -53,31 +57,34 @@ export class NodeReader {
 }
 
 class NodeFetch extends BlobFetch {
-  readonly #level: number;
-  readonly #done: (page: Uint8Array | NodeFault) => void;
+  #level = 0;
+  #done: (page: Uint8Array | NodeFault) => void = () => {};
 
-  constructor(
+  constructor() {
+    super();
+    this.capacityBytes = MAX_NODE_BYTES;
+    this.target = new Uint8Array(MAX_NODE_BYTES);
+  }
+
+  begin(
     hashes: Uint8Array,
     hashOffset: number,
     level: number,
     done: (page: Uint8Array | NodeFault) => void,
-  ) {
-    super();
+  ): void {
+    this.hash.set(hashes.subarray(hashOffset, hashOffset + HASH_BYTES));
     this.#level = level;
     this.#done = done;
-    this.hash.set(hashes.subarray(hashOffset, hashOffset + HASH_BYTES));
-    this.capacityBytes = MAX_NODE_BYTES;
-    this.target = Buffer.allocUnsafe(MAX_NODE_BYTES);
   }
 
   fetched(): void {
     if (this.outcome !== FetchOutcome.ok) {
       const kind = this.outcome === FetchOutcome.missing ? "missing" : "damaged";
-      this.#done(new NodeFault(kind, this.hash, this.#level));
+      this.#done(new NodeFault(kind, this.hash.slice(), this.#level));
       return;
     }
     const page = new Uint8Array(PAGE_BYTES);
     const isNode = decodeNode(this.#level, this.target.subarray(0, this.lengthBytes), page, 0);
-    this.#done(isNode ? page : new NodeFault("damaged", this.hash, this.#level));
+    this.#done(isNode ? page : new NodeFault("damaged", this.hash.slice(), this.#level));
   }
 }

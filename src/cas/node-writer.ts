@@ -13,8 +13,6 @@ export class NodeWriter {
   readonly #offsets = new Uint32Array(GROUP_NODES);
   readonly #lengths = new Uint32Array(GROUP_NODES);
   readonly #names = new Uint8Array(GROUP_NODES * HASH_BYTES);
-  nodes = 0;
-  bytes = 0;
 
   constructor(store: BlobStore) {
     this.#store = store;
@@ -55,8 +53,6 @@ export class NodeWriter {
       batch.addBlob(this.#names, nameAt, this.#buffer, this.#offsets[node], length);
       batchBytes += length;
     }
-    this.nodes += nodes;
-    this.bytes += at;
     await batch.appendTo(this.#store);
   }
 

@@ -1,8 +1,7 @@
 import { HASH_BYTES, isNullHash } from "../blob/hash.ts";
 import { ARITY, spanOf } from "./geometry.ts";
 
-/** Blocks of a region: those below one node of level 2. */
-export const REGION_BLOCKS = ARITY * ARITY;
+/** A region is what is below one node of this level: 16384 blocks. */
 export const REGION_LEVEL = 2;
 
 export const Found = { nothing: 0, hash: 1, zero: 2 } as const;

@@ -1,6 +1,7 @@
-import { HASH_BYTES, hashFromHex, isNullHash } from "../blob/hash.ts";
+import { HASH_BYTES, hashFromHex } from "../blob/hash.ts";
 import type { CasStore } from "./cas-store.ts";
 import { ARITY } from "./geometry.ts";
+import { nextChild, pageWords } from "./merkle-node.ts";
 import { NodeReader } from "./node-reader.ts";
 import { Pacer } from "../blob/pacer.ts";
 import { walkTree } from "./tree-walk.ts";
@@ -102,8 +103,9 @@ export class SpaceAccounting {
     await walkTree(new NodeReader(this.#cas.store), top, height, {
       enter: (_level, hashes, offset) => this.#claim(hashes, offset, owner, true),
       leaf: (page) => {
-        for (let at = 0; at < ARITY * HASH_BYTES; at += HASH_BYTES) {
-          if (!isNullHash(page, at)) this.#claim(page, at, owner, false);
+        const words = pageWords(page);
+        for (let child = nextChild(words, 0); child < ARITY; child = nextChild(words, child + 1)) {
+          this.#claim(page, child * HASH_BYTES, owner, false);
         }
         return pacer.pace();
       },

@@ -1,7 +1,7 @@
 import { BlobFetch, type BlobStore, FetchOutcome } from "../blob/blob-store.ts";
-import { HASH_BYTES, hashToHex, isNullHash } from "../blob/hash.ts";
+import { HASH_BYTES, hashToHex } from "../blob/hash.ts";
 import { ARITY } from "./geometry.ts";
-import type { RootDescriptor } from "./merkle-node.ts";
+import { nextChild, pageWords, type RootDescriptor } from "./merkle-node.ts";
 import { NodeReader } from "./node-reader.ts";
 import { walkTree } from "./tree-walk.ts";
 
@@ -53,8 +53,9 @@ class LeafContent {
 
   async read(page: Uint8Array, first: number, visitor: ContentVisitor): Promise<number> {
     const present: number[] = [];
-    for (let child = 0; child < ARITY; child++) {
-      if (!isNullHash(page, child * HASH_BYTES)) present.push(child);
+    const words = pageWords(page);
+    for (let child = nextChild(words, 0); child < ARITY; child = nextChild(words, child + 1)) {
+      present.push(child);
     }
     this.#running = present.length;
     const done = new Promise<void>((resolve) => {

@@ -1,6 +1,6 @@
 import { HASH_BYTES, hashesEqual, isNullHash } from "../blob/hash.ts";
 import { ARITY, spanOf } from "./geometry.ts";
-import { PAGE_BYTES } from "./merkle-node.ts";
+import { nextChild, PAGE_BYTES, pageWords } from "./merkle-node.ts";
 import { NodeFault, type NodeReader } from "./node-reader.ts";
 
 export interface TreeVisitor {
@@ -77,9 +77,9 @@ class TreeWalk {
   #children(page: Uint8Array, first: number, level: number): Node[] {
     const children: Node[] = [];
     const span = spanOf(level - 1);
-    for (let child = 0; child < ARITY; child++) {
+    const words = pageWords(page);
+    for (let child = nextChild(words, 0); child < ARITY; child = nextChild(words, child + 1)) {
       const hashOffset = child * HASH_BYTES;
-      if (isNullHash(page, hashOffset)) continue;
       const childFirst = first + child * span;
       const enters = this.#visitor.enter?.(level - 1, page, hashOffset, childFirst) ?? true;
       if (enters) children.push({ hashes: page, hashOffset, first: childFirst });
