@@ -17,9 +17,11 @@ const KEPT_SNAPSHOTS = 5;
 const LOAD: WorkloadOptions = {
   writers: 48,
   maxRefused: 0,
+  maxChanges: 0,
   readShare: 0.15,
   trimShare: 0.05,
   sectors: DISK_BYTES / 512,
+  inOrder: false,
 };
 const beyond = { vblade: "it has no snapshots" };
 

@@ -27,8 +27,8 @@ export interface CheckerCalls {
   readonly load: { argument: WorkloadOptions; result: null };
   /** How many writes the running workload has had acknowledged. */
   readonly progress: { argument: null; result: { acknowledged: number } };
-  /** Ends it politely, or waits for its own end. */
-  readonly finish: { argument: { when: "now" | "refused" }; result: WorkloadReport };
+  /** Resolves when it is over by itself. */
+  readonly finish: { argument: null; result: WorkloadReport };
   /** The server is gone: nothing of what is on its way is sent again. */
   readonly abandon: { argument: null; result: WorkloadReport };
   /** Reads the whole disk. */
@@ -77,9 +77,8 @@ class Checker {
     return { acknowledged: present(this.#workload).acknowledged };
   }
 
-  async finish({ when }: { when: "now" | "refused" }): Promise<WorkloadReport> {
-    const workload = present(this.#workload);
-    return when === "now" ? workload.finish() : workload.ended();
+  async finish(): Promise<WorkloadReport> {
+    return present(this.#workload).ended();
   }
 
   async abandon(): Promise<WorkloadReport> {
@@ -161,7 +160,7 @@ if (import.meta.main) {
     open: async () => checker.open(),
     load: (options) => checker.load(options),
     progress: () => checker.progress(),
-    finish: async (argument) => checker.finish(argument),
+    finish: async () => checker.finish(),
     abandon: async () => checker.abandon(),
     check: async () => checker.check(),
     beginCut: () => checker.beginCut(),

@@ -10,11 +10,15 @@ export interface WorkloadOptions {
   readonly writers: number;
   /** The workload ends by itself when so many changes were refused; 0: none may be. */
   readonly maxRefused: number;
+  /** It ends by itself when so many changes were acknowledged; 0: it does not. */
+  readonly maxChanges: number;
   /** Shares of reads and trims, of 1; the rest are writes. */
   readonly readShare: number;
   readonly trimShare: number;
   /** Where it works: sectors below this one. */
   readonly sectors: number;
+  /** Writes each sector once, in order, instead of random places, and ends by itself. */
+  readonly inOrder: boolean;
 }
 
 export interface WorkloadReport {
@@ -40,6 +44,7 @@ export class Workload {
   readonly #counts = { acknowledged: 0, unanswered: 0, refused: 0, reads: 0 };
   readonly #findings: string[] = [];
   readonly #ended: Promise<unknown>;
+  #next = 0;
   #isAbandoned = false;
   #isEnough = false;
 
@@ -55,13 +60,7 @@ export class Workload {
     return this.#counts.acknowledged;
   }
 
-  /** Resolves when all operations have ended. */
-  async finish(): Promise<WorkloadReport> {
-    this.#isEnough = true;
-    return this.ended();
-  }
-
-  /** Resolves when as many were refused as may be, and all operations have ended. */
+  /** Resolves when it is over by itself and all operations have ended. */
   async ended(): Promise<WorkloadReport> {
     await this.#ended;
     return { ...this.#counts, findings: this.#findings };
@@ -88,13 +87,23 @@ export class Workload {
   }
 
   #isOver(): boolean {
-    const { maxRefused } = this.#options;
+    const { maxRefused, maxChanges, inOrder, sectors } = this.#options;
     const isRefused = maxRefused > 0 && this.#counts.refused >= maxRefused;
-    return this.#isEnough || isRefused || this.#findings.length > 0;
+    const isDone = maxChanges > 0 && this.#counts.acknowledged >= maxChanges;
+    const isCovered = inOrder && this.#next >= sectors;
+    return this.#isEnough || isRefused || isDone || isCovered || this.#findings.length > 0;
+  }
+
+  #placeInOrder(): { lba: number; sectors: number } {
+    const lba = this.#next;
+    const sectors = Math.min(MAX_SECTORS, this.#options.sectors - lba);
+    this.#next += sectors;
+    return { lba, sectors };
   }
 
   /** Sectors that nobody else is at; half of the time whole blocks. */
   #place(): { lba: number; sectors: number } {
+    if (this.#options.inOrder) return this.#placeInOrder();
     for (;;) {
       const unit = this.#random() < 0.5 ? BLOCK_SECTORS : 1;
       const sectors = unit * (1 + Math.floor(this.#random() * (MAX_SECTORS / unit)));

@@ -1,0 +1,230 @@
+import { createHash, randomFillSync } from "node:crypto";
+import { execFileSync } from "node:child_process";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { expect } from "vitest";
+import type {
+  CollectionReport,
+  ScrubReport,
+  SnapshotStatus,
+  VerifyReport,
+} from "../src/control/store-api.ts";
+import type { WorkloadOptions, WorkloadReport } from "./checker/workload.ts";
+import { askAoed, executeAoed } from "./harness/aoed-command.ts";
+import { Checker } from "./harness/checker.ts";
+import type { Client } from "./harness/client.ts";
+import { recordHostResource } from "./harness/host-resources.ts";
+import type { Lab } from "./harness/lab.ts";
+import { scenario } from "./harness/scenario.ts";
+import type { Server } from "./harness/server.ts";
+
+const BLOCK_BYTES = 4096;
+const BLOCK_SECTORS = BLOCK_BYTES / 512;
+const beyond = { vblade: "it has files and devices only" };
+
+scenario("a flipped bit in a segment", { beyond, diskErrors: true }, async (lab) => {
+  const blocks = 2048;
+  const content = randomFillSync(Buffer.alloc(blocks * BLOCK_BYTES));
+  const segment = lab.segment({ mtuBytes: 9000, port: "packet" });
+  const path = join(lab.folder, "store");
+  const sizeBytes = 2 * content.length;
+  const target = { shelf: 1, slot: 0, backend: "cas", path, sizeBytes } as const;
+  const server = await lab.server([segment], [target]);
+  const client = await lab.client([segment]);
+  writeFileSync(join(client.exchange, "content"), content);
+  await client.run(`
+    wait_for_disk e1.0
+    dd if="$EXCHANGE/content" of=/dev/etherd/e1.0 bs=64k oflag=direct status=none`);
+  const { id } = await askAoed<SnapshotStatus>(server, "snapshot", "create", "e1.0");
+  await server.terminate();
+
+  const damaged = [700, 701, 1500];
+  for (const block of damaged) flipBitOf(path, blockOf(content, block));
+  await server.start();
+  lab.note(`a bit flipped in each of the blocks ${damaged.join(", ")}`);
+
+  expect(await unreadableBlocks(client, content)).toEqual(damaged);
+  for (const block of damaged) {
+    const first = block * BLOCK_SECTORS;
+    const range = `LBA ${first} to ${first + BLOCK_SECTORS - 1} `;
+    const lines = server.log.split("\n").filter((line) => line.includes(range));
+    expect(lines.length, `log lines of ${range}`).toBeGreaterThan(0);
+    expect(lines[0]).toContain("e1.0");
+    expect(lines[0]).toContain(nameOf(blockOf(content, block)));
+  }
+  expect(await client.run("state_of e1.0 state")).toBe("up");
+  lab.note("reads of them fail and are logged; everything else is read");
+  await expectVerifyFinds(server, id, content, damaged);
+  lab.note("verify finds them");
+
+  // Written anew they are right: the damaged copy must not be taken for the content.
+  await client.run(
+    `dd if="$EXCHANGE/content" of=/dev/etherd/e1.0 bs=64k oflag=direct conv=notrunc status=none`,
+  );
+  expect(await unreadableBlocks(client, content)).toEqual([]);
+  await server.kill();
+  await server.start();
+  expect(await unreadableBlocks(client, content)).toEqual([]);
+  lab.note("the same content, written again, is there again, also after kill -9");
+});
+
+function blockOf(content: Buffer, block: number): Buffer {
+  return content.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
+}
+
+function nameOf(block: Buffer): string {
+  return createHash("sha256").update(block).digest("hex");
+}
+
+function flipBitOf(store: string, block: Buffer): void {
+  for (const name of readdirSync(store).filter((file) => file.startsWith("segment-"))) {
+    const file = join(store, name);
+    const octets = readFileSync(file);
+    const at = octets.indexOf(block);
+    if (at === -1) continue;
+    const place = at + 1234;
+    octets.writeUInt8(octets.readUInt8(place) ^ 0x20, place);
+    writeFileSync(file, octets, { flag: "r+" });
+    return;
+  }
+  throw new Error("no segment has this block");
+}
+
+/** Reads block by block in the client. @returns those that fail; the others must be right */
+async function unreadableBlocks(client: Client, content: Buffer): Promise<number[]> {
+  const blocks = content.length / BLOCK_BYTES;
+  // What cannot be read becomes zeros.
+  await client.run(`
+    dd if=/dev/etherd/e1.0 of="$EXCHANGE/read" bs=${BLOCK_BYTES} count=${blocks} \
+      iflag=direct conv=noerror,sync status=none 2>errors || true
+    cp errors "$EXCHANGE/errors"`);
+  const read = readFileSync(join(client.exchange, "read"));
+  expect(read.length).toBe(content.length);
+  const zeros = Buffer.alloc(BLOCK_BYTES);
+  const unreadable: number[] = [];
+  for (let block = 0; block < blocks; block += 1) {
+    if (blockOf(read, block).equals(blockOf(content, block))) continue;
+    expect(blockOf(read, block).equals(zeros), `block ${block} is not wrong data`).toBe(true);
+    unreadable.push(block);
+  }
+  const errors = readFileSync(join(client.exchange, "errors"), "utf8");
+  expect(errors.match(/Input\/output error/g) ?? []).toHaveLength(unreadable.length);
+  return unreadable;
+}
+
+async function expectVerifyFinds(
+  server: Server,
+  snapshot: string,
+  content: Buffer,
+  damaged: readonly number[],
+): Promise<void> {
+  const names = damaged.map((block) => nameOf(blockOf(content, block))).toSorted();
+  const ranges = [
+    { lba: 700 * BLOCK_SECTORS, lengthSectors: 2 * BLOCK_SECTORS },
+    { lba: 1500 * BLOCK_SECTORS, lengthSectors: BLOCK_SECTORS },
+  ];
+  const where = ["--socket", server.controlSocket];
+  const one = await executeAoed<VerifyReport>("verify", snapshot, ...where);
+  expect(one.status).toBe(1);
+  expect(one.answer.blobs.toSorted()).toEqual(names);
+  expect(one.answer.damaged).toEqual(ranges);
+  const all = await executeAoed<ScrubReport>("verify", ...where);
+  expect(all.status).toBe(1);
+  expect(all.answer.damaged.map(({ hash }) => hash).toSorted()).toEqual(names);
+  expect(all.answer.affected).toEqual([
+    { snapshot, volume: "e1.0", ranges },
+    { snapshot: null, volume: "e1.0", ranges },
+  ]);
+}
+
+const LARGE_VOLUME_BYTES = 512 * 2 ** 20;
+const LOAD: WorkloadOptions = {
+  writers: 32,
+  maxRefused: 0,
+  maxChanges: 0,
+  readShare: 0,
+  trimShare: 0,
+  sectors: LARGE_VOLUME_BYTES / 512,
+  inOrder: false,
+};
+
+for (const { diskMiB, keptMiB } of [
+  { diskMiB: 100, keptMiB: 40 },
+  { diskMiB: 260, keptMiB: 80 },
+]) {
+  for (const isKilled of [false, true]) fillAndFree(diskMiB, keptMiB, isKilled);
+}
+
+/** @param keptMiB - what a snapshot alone keeps, and what the store needs besides it */
+function fillAndFree(diskMiB: number, keptMiB: number, isKilled: boolean): void {
+  const how = isKilled ? "and a kill -9" : "and no restart";
+  const name = `a store on a full disk of ${diskMiB} MiB ${how}`;
+  scenario(name, { beyond, withoutDriver: true }, async (lab) => {
+    const path = mountSmallDisk(lab, diskMiB);
+    const segment = lab.segment({ mtuBytes: 9000, port: "packet" });
+    const sizeBytes = LARGE_VOLUME_BYTES;
+    const target = { shelf: 1, slot: 0, backend: "cas", path, sizeBytes } as const;
+    const server = await lab.server([segment], [target]);
+    const seed = Date.now() % 1_000_000;
+    const checker = new Checker(lab, segment, seed);
+    await checker.call("open");
+    lab.note(`seed ${seed}`);
+
+    const kept = { ...LOAD, sectors: (keptMiB * 2 ** 20) / 512, inOrder: true };
+    await writeAll(checker, kept);
+    const snapshot = await askAoed<SnapshotStatus>(server, "snapshot", "create", "e1.0");
+    lab.note(`snapshot ${snapshot.id} has ${keptMiB} MiB; now they are overwritten, and more`);
+    const first = await fill(checker, kept);
+    const { acknowledged, refused } = await fill(checker, LOAD);
+    lab.note(`full: ${first.acknowledged + acknowledged} acknowledged, ${refused} refused`);
+    await expectWhole(checker);
+    if (isKilled) await server.kill();
+    if (isKilled) await server.start();
+    await checker.call("open");
+    await expectWhole(checker);
+    const verified = await askAoed<VerifyReport>(server, "verify", snapshot.id);
+    expect(verified).toMatchObject({ rootHash: snapshot.root_hash, damaged: [] });
+    lab.note("nothing is harmed");
+
+    await askAoed(server, "snapshot", "delete", snapshot.id);
+    const { bytesFreed } = await askAoed<CollectionReport>(server, "gc");
+    lab.note(`a collection has freed ${Math.floor(bytesFreed / 2 ** 20)} MiB`);
+    expect(bytesFreed).toBeGreaterThan((keptMiB / 2) * 2 ** 20);
+    const half = { ...kept, sectors: kept.sectors / 2 };
+    await writeAll(checker, half);
+    await expectWhole(checker);
+    await server.terminate();
+    await server.start();
+    await checker.call("open");
+    await expectWhole(checker);
+    lab.note(`${keptMiB / 2} MiB more were written`);
+  });
+}
+
+/** A file system in memory, in a folder of its own. */
+function mountSmallDisk(lab: Lab, sizeMiB: number): string {
+  const path = join(lab.folder, "store");
+  mkdirSync(path);
+  recordHostResource(lab.folder, { kind: "mount", path });
+  execFileSync("mount", ["-t", "tmpfs", "-o", `size=${sizeMiB}M`, "tmpfs", path]);
+  return path;
+}
+
+async function writeAll(checker: Checker, options: WorkloadOptions): Promise<void> {
+  await checker.call("load", options);
+  const report = await checker.call("finish");
+  expect(report).toMatchObject({ findings: [], unanswered: 0, refused: 0 });
+}
+
+/** Writes until many writes were refused; every one is answered. */
+async function fill(checker: Checker, options: WorkloadOptions): Promise<WorkloadReport> {
+  await checker.call("load", { ...options, maxRefused: 100 });
+  const report = await checker.call("finish");
+  expect(report).toMatchObject({ findings: [], unanswered: 0 });
+  return report;
+}
+
+async function expectWhole(checker: Checker): Promise<void> {
+  const { findings } = await checker.call("check");
+  expect(findings).toEqual([]);
+}
