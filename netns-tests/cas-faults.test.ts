@@ -6,6 +6,7 @@ import { expect } from "vitest";
 import type {
   CollectionReport,
   ScrubReport,
+  SectorRange,
   SnapshotStatus,
   VerifyReport,
 } from "../src/control/store-api.ts";
@@ -20,24 +21,14 @@ import type { Server } from "./harness/server.ts";
 
 const BLOCK_BYTES = 4096;
 const BLOCK_SECTORS = BLOCK_BYTES / 512;
+const BLOCKS = 2048;
+/** Children of a node of the tree. */
+const ARITY = 128;
+const NODE = "aoed merkle node";
 const beyond = { vblade: "it has files and devices only" };
 
-scenario("a flipped bit in a segment", { beyond, diskErrors: true }, async (lab) => {
-  const blocks = 2048;
-  const content = randomFillSync(Buffer.alloc(blocks * BLOCK_BYTES));
-  const segment = lab.segment({ mtuBytes: 9000, port: "packet" });
-  const path = join(lab.folder, "store");
-  const sizeBytes = 2 * content.length;
-  const target = { shelf: 1, slot: 0, backend: "cas", path, sizeBytes } as const;
-  const server = await lab.server([segment], [target]);
-  const client = await lab.client([segment]);
-  writeFileSync(join(client.exchange, "content"), content);
-  await client.run(`
-    wait_for_disk e1.0
-    dd if="$EXCHANGE/content" of=/dev/etherd/e1.0 bs=64k oflag=direct status=none`);
-  const { id } = await askAoed<SnapshotStatus>(server, "snapshot", "create", "e1.0");
-  await server.terminate();
-
+scenario("a flipped bit in a block", { beyond, diskErrors: true }, async (lab) => {
+  const { client, content, path, server, snapshot } = await serveContent(lab);
   const damaged = [700, 701, 1500];
   for (const block of damaged) flipBitOf(path, blockOf(content, block));
   await server.start();
@@ -45,28 +36,81 @@ scenario("a flipped bit in a segment", { beyond, diskErrors: true }, async (lab)
 
   expect(await unreadableBlocks(client, content)).toEqual(damaged);
   for (const block of damaged) {
-    const first = block * BLOCK_SECTORS;
-    const range = `LBA ${first} to ${first + BLOCK_SECTORS - 1} `;
-    const lines = server.log.split("\n").filter((line) => line.includes(range));
-    expect(lines.length, `log lines of ${range}`).toBeGreaterThan(0);
-    expect(lines[0]).toContain("e1.0");
-    expect(lines[0]).toContain(nameOf(blockOf(content, block)));
+    expectLogged(server, block, 1, nameOf(blockOf(content, block)));
   }
   expect(await client.run("state_of e1.0 state")).toBe("up");
   lab.note("reads of them fail and are logged; everything else is read");
-  await expectVerifyFinds(server, id, content, damaged);
+  const names = damaged.map((block) => nameOf(blockOf(content, block)));
+  await expectVerifyFinds(server, snapshot, names, [sectorsOf(700, 2), sectorsOf(1500, 1)]);
   lab.note("verify finds them");
+  await expectHealed(lab, server, client, content);
+});
 
-  // Written anew they are right: the damaged copy must not be taken for the content.
-  await client.run(
-    `dd if="$EXCHANGE/content" of=/dev/etherd/e1.0 bs=64k oflag=direct conv=notrunc status=none`,
-  );
+scenario("a flipped bit in the tree", { beyond, diskErrors: true }, async (lab) => {
+  const { client, content, path, server, snapshot } = await serveContent(lab);
+  const first = 5 * ARITY;
+  const node = leafThatNames(path, nameOf(blockOf(content, first)));
+  flipBitOf(path, node);
+  await server.start();
+  lab.note(`a bit flipped in the node that names the blocks from ${first} on`);
+
+  const damaged = Array.from({ length: ARITY }, (_, child) => first + child);
+  expect(await unreadableBlocks(client, content)).toEqual(damaged);
+  expectLogged(server, first, 1, nameOf(node));
+  lab.note("reads below it fail and are logged; everything else is read");
+  await expectVerifyFinds(server, snapshot, [nameOf(node)], [sectorsOf(first, ARITY)]);
+  lab.note("verify finds it");
+  await expectHealed(lab, server, client, content);
+});
+
+/** A disk with blocks of random content, a snapshot of it, and then its server ended in order. */
+async function serveContent(lab: Lab) {
+  const content = randomFillSync(Buffer.alloc(BLOCKS * BLOCK_BYTES));
+  const segment = lab.segment({ mtuBytes: 9000, port: "packet" });
+  const path = join(lab.folder, "store");
+  const sizeBytes = 2 * content.length;
+  const target = { shelf: 1, slot: 0, backend: "cas", path, sizeBytes } as const;
+  const server = await lab.server([segment], [target]);
+  const client = await lab.client([segment]);
+  writeFileSync(join(client.exchange, "content"), content);
+  await client.run(`wait_for_disk e1.0; ${WRITE_CONTENT}`);
+  const { id } = await askAoed<SnapshotStatus>(server, "snapshot", "create", "e1.0");
+  await server.terminate();
+  return { client, content, path, server, snapshot: id };
+}
+
+const WRITE_CONTENT =
+  'dd if="$EXCHANGE/content" of=/dev/etherd/e1.0 bs=64k oflag=direct conv=notrunc status=none';
+
+/** Written anew all is right: what is damaged is not taken for what the store has already. */
+async function expectHealed(
+  lab: Lab,
+  server: Server,
+  client: Client,
+  content: Buffer,
+): Promise<void> {
+  await client.run(WRITE_CONTENT);
   expect(await unreadableBlocks(client, content)).toEqual([]);
+  const { id } = await askAoed<SnapshotStatus>(server, "snapshot", "create", "e1.0");
+  expect(await askAoed(server, "verify", id)).toMatchObject({ damaged: [] });
   await server.kill();
   await server.start();
   expect(await unreadableBlocks(client, content)).toEqual([]);
   lab.note("the same content, written again, is there again, also after kill -9");
-});
+}
+
+/** A line of the log names the volume, the sectors and the blob. */
+function expectLogged(server: Server, block: number, count: number, blob: string): void {
+  const { lba, lengthSectors } = sectorsOf(block, count);
+  const range = `LBA ${lba} to ${lba + lengthSectors - 1} `;
+  const line = server.log.split("\n").find((text) => text.includes(range));
+  expect(line, `a line that has ${range}`).toContain(blob);
+  expect(line).toContain("volume e1.0 ");
+}
+
+function sectorsOf(block: number, count: number) {
+  return { lba: block * BLOCK_SECTORS, lengthSectors: count * BLOCK_SECTORS };
+}
 
 function blockOf(content: Buffer, block: number): Buffer {
   return content.subarray(block * BLOCK_BYTES, (block + 1) * BLOCK_BYTES);
@@ -76,27 +120,44 @@ function nameOf(block: Buffer): string {
   return createHash("sha256").update(block).digest("hex");
 }
 
-function flipBitOf(store: string, block: Buffer): void {
-  for (const name of readdirSync(store).filter((file) => file.startsWith("segment-"))) {
-    const file = join(store, name);
+function segmentFiles(store: string): string[] {
+  const names = readdirSync(store).filter((name) => name.startsWith("segment-"));
+  return names.map((name) => join(store, name));
+}
+
+function flipBitOf(store: string, blob: Buffer): void {
+  for (const file of segmentFiles(store)) {
     const octets = readFileSync(file);
-    const at = octets.indexOf(block);
+    const at = octets.indexOf(blob);
     if (at === -1) continue;
     const place = at + 1234;
     octets.writeUInt8(octets.readUInt8(place) ^ 0x20, place);
     writeFileSync(file, octets, { flag: "r+" });
     return;
   }
-  throw new Error("no segment has this block");
+  throw new Error("no segment has this blob");
+}
+
+/** A full node of level 1 whose first child has this name: docs/formats/merkle-tree.md. */
+function leafThatNames(store: string, firstChild: string): Buffer {
+  for (const file of segmentFiles(store)) {
+    const octets = readFileSync(file);
+    for (let at = octets.indexOf(NODE); at !== -1; at = octets.indexOf(NODE, at + 1)) {
+      const isLeaf = octets.readUInt8(at + 17) === 1 && octets.readUInt8(at + 18) === ARITY;
+      const child = octets.toString("hex", at + 40, at + 72);
+      if (isLeaf && child === firstChild) return octets.subarray(at, at + 40 + 32 * ARITY);
+    }
+  }
+  throw new Error("no segment has this node");
 }
 
 /** Reads block by block in the client. @returns those that fail; the others must be right */
 async function unreadableBlocks(client: Client, content: Buffer): Promise<number[]> {
   const blocks = content.length / BLOCK_BYTES;
-  // What cannot be read becomes zeros.
+  // What cannot be read becomes zeros. With status=none it would not say what it could not read.
   await client.run(`
     dd if=/dev/etherd/e1.0 of="$EXCHANGE/read" bs=${BLOCK_BYTES} count=${blocks} \
-      iflag=direct conv=noerror,sync status=none 2>errors || true
+      iflag=direct conv=noerror,sync 2>errors || true
     cp errors "$EXCHANGE/errors"`);
   const read = readFileSync(join(client.exchange, "read"));
   expect(read.length).toBe(content.length);
@@ -112,26 +173,24 @@ async function unreadableBlocks(client: Client, content: Buffer): Promise<number
   return unreadable;
 }
 
+/** The verification of the snapshot, and that of the whole store. */
 async function expectVerifyFinds(
   server: Server,
   snapshot: string,
-  content: Buffer,
-  damaged: readonly number[],
+  blobs: readonly string[],
+  ranges: readonly SectorRange[],
 ): Promise<void> {
-  const names = damaged.map((block) => nameOf(blockOf(content, block))).toSorted();
-  const ranges = [
-    { lba: 700 * BLOCK_SECTORS, lengthSectors: 2 * BLOCK_SECTORS },
-    { lba: 1500 * BLOCK_SECTORS, lengthSectors: BLOCK_SECTORS },
-  ];
   const where = ["--socket", server.controlSocket];
-  const one = await executeAoed<VerifyReport>("verify", snapshot, ...where);
+  const one = await executeAoed("verify", snapshot, ...where);
   expect(one.status).toBe(1);
-  expect(one.answer.blobs.toSorted()).toEqual(names);
-  expect(one.answer.damaged).toEqual(ranges);
-  const all = await executeAoed<ScrubReport>("verify", ...where);
+  const ofSnapshot = one.answer as VerifyReport;
+  expect(ofSnapshot.blobs.toSorted()).toEqual(blobs.toSorted());
+  expect(ofSnapshot.damaged).toEqual(ranges);
+  const all = await executeAoed("verify", ...where);
   expect(all.status).toBe(1);
-  expect(all.answer.damaged.map(({ hash }) => hash).toSorted()).toEqual(names);
-  expect(all.answer.affected).toEqual([
+  const ofStore = all.answer as ScrubReport;
+  expect(ofStore.damaged.map(({ hash }) => hash).toSorted()).toEqual(blobs.toSorted());
+  expect(ofStore.affected).toEqual([
     { snapshot, volume: "e1.0", ranges },
     { snapshot: null, volume: "e1.0", ranges },
   ]);
