@@ -8,6 +8,8 @@ export interface AutoCollectorOptions {
   readonly minBytes?: number;
   /** … and so large a share of what the store takes on its disk. */
   readonly minShare?: number;
+  /** Told how each collection ended: why it could not end, or null. */
+  readonly onEnd?: (bytesFreed: number, failure: string | null) => void;
 }
 
 const CHECK_EVERY_MS = 60_000;
@@ -21,15 +23,17 @@ const MIN_SHARE = 0.25;
  */
 export class AutoCollector {
   readonly #cas: CasStore;
-  readonly #options: Required<AutoCollectorOptions>;
+  readonly #options: Required<Omit<AutoCollectorOptions, "onEnd">>;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
   #appendedBytes: number;
   #snapshots: number;
+  readonly #onEnd: AutoCollectorOptions["onEnd"];
   readonly #controller = new AbortController();
 
   constructor(cas: CasStore, options: AutoCollectorOptions = {}) {
     this.#cas = cas;
+    this.#onEnd = options.onEnd;
     this.#options = {
       checkEveryMs: options.checkEveryMs ?? CHECK_EVERY_MS,
       minBytes: options.minBytes ?? MIN_BYTES,
@@ -58,10 +62,13 @@ export class AutoCollector {
     this.#appendedBytes = this.#cas.store.statistics.appendedBytes;
     this.#snapshots = this.#cas.catalog.deletedSnapshots;
     try {
-      await new GarbageCollector(this.#cas).collect({ signal: this.#controller.signal });
+      const collector = new GarbageCollector(this.#cas);
+      const { bytesFreed } = await collector.collect({ signal: this.#controller.signal });
+      this.#onEnd?.(bytesFreed, null);
     } catch (error) {
       if (this.#controller.signal.aborted) return;
       const reason = error instanceof Error ? error.message : String(error);
+      this.#onEnd?.(0, reason);
       this.#cas.log("error", `${this.#cas.store.description}: nothing was collected: ${reason}`);
     }
     this.#running = undefined;

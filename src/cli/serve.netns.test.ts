@@ -1,15 +1,14 @@
-import type { ChildProcess } from "node:child_process";
-import { once } from "node:events";
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
 import type { ServerStatus } from "../control/control-api.ts";
 import { Namespace } from "./namespace.testing.ts";
-import { AOED, type Finished, Workplace } from "./run-aoed.testing.ts";
+import type { Finished } from "./run-aoed.testing.ts";
+import { type Served, ServerPlace } from "./serve-process.testing.ts";
 
 let namespace: Namespace;
-let place: Workplace;
-const running: ChildProcess[] = [];
+let server: ServerPlace;
+let place: ServerPlace["place"];
 
 beforeAll(async () => {
   namespace = await Namespace.create();
@@ -18,57 +17,27 @@ afterAll(async () => {
   await namespace.remove();
 });
 beforeEach(() => {
-  place = new Workplace();
+  server = new ServerPlace(namespace);
+  ({ place } = server);
 });
 afterEach(async () => {
-  for (const server of running.splice(0)) {
-    if (server.exitCode !== null || server.signalCode !== null) continue;
-    const ended = once(server, "exit");
-    server.kill("SIGKILL");
-    await ended;
-  }
-  place.remove();
+  await server.remove();
 });
 
-interface Served {
-  readonly process: ChildProcess;
-  stdout: string;
-  stderr: string;
-}
-
-/** Starts `aoed serve` and waits for its ready line. */
 async function serve(...words: string[]): Promise<Served> {
-  const [program, ...rest] = [...namespace.entrance, AOED, "serve", ...words];
-  const process = place.start(program, ...rest);
-  running.push(process);
-  const served: Served = { process, stdout: "", stderr: "" };
-  process.stderr?.on("data", (chunk) => (served.stderr += String(chunk)));
-  await new Promise<void>((resolve, reject) => {
-    process.stdout?.on("data", (chunk) => {
-      served.stdout += String(chunk);
-      if (/^aoed: ready/m.test(served.stdout)) resolve();
-    });
-    process.once("exit", (code) => {
-      reject(new Error(`the server ended with ${code}: ${served.stderr}`));
-    });
-  });
-  return served;
+  return server.serve(...words);
 }
 
 async function aoed(...words: string[]): Promise<Finished> {
-  const [program, ...rest] = [...namespace.entrance, AOED, ...words];
-  return place.run(program, ...rest);
+  return server.aoed(...words);
+}
+
+async function stop(served: Served, signal: NodeJS.Signals): Promise<number | null> {
+  return server.stop(served, signal);
 }
 
 function folderBytes(folder: string): number {
   return readdirSync(folder).reduce((sum, name) => sum + statSync(join(folder, name)).size, 0);
-}
-
-async function stop(served: Served, signal: NodeJS.Signals): Promise<number | null> {
-  const ended = once(served.process, "exit");
-  served.process.kill(signal);
-  const [code] = (await ended) as [number | null];
-  return code;
 }
 
 test("the embedded default: a thin volume that is announced, found, kept, and found again", async () => {

@@ -150,49 +150,62 @@ abstract class ExternalServer implements ServerUnderTest {
 
 /** aoed as users start it: bin/aoed serve with a configuration file. */
 export class AoedProcess extends ExternalServer {
-  readonly name = "aoed";
+  readonly name: string = "aoed";
   readonly houseRules = true;
-  readonly controls: Partial<Controls> = {
-    ...this.commonControls(),
-    clearState: async ({ shelf, slot }) => {
-      this.#aoed(
-        "state",
-        "clear",
-        `${shelf}.${slot}`,
-        "--mask",
-        "--reservation",
-        "--config-string",
-      );
-      return Promise.resolve();
-    },
-    foreignBeacons: async () => {
-      const status = JSON.parse(this.#aoed("status", "--json")) as ServerStatus;
-      return Promise.resolve(status.foreignAnnouncements);
-    },
-    lostFrames: async () => {
-      const status = JSON.parse(this.#aoed("status", "--json")) as ServerStatus;
-      const lost = status.ports.map(
-        ({ statistics, drops }) => statistics.receiveOverruns + drops.stale,
-      );
-      return Promise.resolve(lost.reduce((sum, count) => sum + count, 0));
-    },
-    refusesAddress: async (shelf, slot) => {
-      const folder = mkdtempSync(join(tmpdir(), "aoed-conformance-"));
-      const path = join(folder, "aoed.toml");
-      const disk = join(folder, "disk.img");
-      makeDisk(disk, 8);
-      const target = `[[target]]\nshelf = ${shelf}\nslot = ${slot}\n`;
-      const backend = `backend = "file"\npath = "${disk}"\n`;
-      writeFileSync(path, `[server]\ninterface = "lo"\n${target}${backend}`);
-      try {
-        const child = spawn(AOED, ["check-config", path], { stdio: "ignore" });
-        const [code] = await once(child, "exit");
-        return code === 2;
-      } finally {
-        rmSync(folder, { recursive: true });
-      }
-    },
-  };
+  get controls(): Partial<Controls> {
+    return {
+      ...this.commonControls(),
+      clearState: async ({ shelf, slot }) => {
+        this.aoed(
+          "state",
+          "clear",
+          `${shelf}.${slot}`,
+          "--mask",
+          "--reservation",
+          "--config-string",
+        );
+        return Promise.resolve();
+      },
+      foreignBeacons: async () => {
+        const status = JSON.parse(this.aoed("status", "--json")) as ServerStatus;
+        return Promise.resolve(status.foreignAnnouncements);
+      },
+      lostFrames: async () => {
+        const status = JSON.parse(this.aoed("status", "--json")) as ServerStatus;
+        const lost = status.ports.map(
+          ({ statistics, drops }) => statistics.receiveOverruns + drops.stale,
+        );
+        return Promise.resolve(lost.reduce((sum, count) => sum + count, 0));
+      },
+      addTarget: async (target) => {
+        const name = `e${target.shelf}.${target.slot}`;
+        makeDisk(this.diskPath(target), target.sectors);
+        this.importDisk(target);
+        this.aoed("target", "add", name, "--volume", name, "--store", this.storePath);
+        return Promise.resolve();
+      },
+      removeTarget: async ({ shelf, slot }) => {
+        this.aoed("target", "remove", `${shelf}.${slot}`);
+        return Promise.resolve();
+      },
+      refusesAddress: async (shelf, slot) => {
+        const folder = mkdtempSync(join(tmpdir(), "aoed-conformance-"));
+        const path = join(folder, "aoed.toml");
+        const disk = join(folder, "disk.img");
+        makeDisk(disk, 8);
+        const target = `[[target]]\nshelf = ${shelf}\nslot = ${slot}\n`;
+        const backend = `backend = "file"\npath = "${disk}"\n`;
+        writeFileSync(path, `[server]\ninterface = "lo"\n${target}${backend}`);
+        try {
+          const child = spawn(AOED, ["check-config", path], { stdio: "ignore" });
+          const [code] = await once(child, "exit");
+          return code === 2;
+        } finally {
+          rmSync(folder, { recursive: true });
+        }
+      },
+    };
+  }
 
   protected async launch(): Promise<void> {
     const path = join(this.folder, "aoed.toml");
@@ -221,16 +234,31 @@ export class AoedProcess extends ExternalServer {
         "[[target]]",
         `shelf = ${target.shelf}`,
         `slot = ${target.slot}`,
-        'backend = "file"',
-        `path = "${this.diskPath(target)}"`,
         `read_only = ${target.readOnly ?? false}`,
         `allow = [${(target.allow ?? []).map((mac) => `"${mac}"`).join(", ")}]`,
+        ...this.backendLines(target),
       );
     }
     return `${lines.join("\n")}\n`;
   }
 
-  #aoed(...words: string[]): string {
+  /** What the configuration says of a target's disk, beginning with keys of the target. */
+  protected backendLines(target: TargetOptions): string[] {
+    return ['backend = "file"', `path = "${this.diskPath(target)}"`];
+  }
+
+  protected get storePath(): string {
+    return join(this.folder, "store");
+  }
+
+  /** Makes a volume of a disk that was made as a file; its name is that of the target. */
+  protected importDisk(target: TargetOptions): void {
+    const volume = ["--volume", `e${target.shelf}.${target.slot}`];
+    const words = ["import", this.diskPath(target), "--into", this.storePath, ...volume];
+    execFileSync(AOED, words, { stdio: "ignore" });
+  }
+
+  protected aoed(...words: string[]): string {
     const socket = ["--socket", join(this.folder, "control.sock")];
     return execFileSync(AOED, [...words, ...socket], { encoding: "utf8" });
   }

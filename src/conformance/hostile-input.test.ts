@@ -3,7 +3,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { afterEach, expect, test } from "vitest";
 import { FrameArena } from "../arena/frame-arena.ts";
-import type { RunningServer } from "../server/server.ts";
+
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { openMemoryStorage } from "../storage/memory-storage.ts";
 import { macOctets } from "./frames.testing.ts";
@@ -37,7 +37,7 @@ afterEach(async () => {
 });
 
 interface Setup {
-  readonly server: RunningServer;
+  readonly server: Awaited<ReturnType<typeof startTestServer>>;
   readonly arena: FrameArena;
   readonly port: HarnessPort;
   readonly wire: HostileWire;

@@ -3,7 +3,6 @@ import { FrameArena } from "../arena/frame-arena.ts";
 import { parseConfiguration } from "../config/load.ts";
 import type { ServerStatus } from "../control/control-api.ts";
 import { UsageError } from "../errors.ts";
-import type { RunningServer } from "../server/server.ts";
 import { parseMac } from "../mac-address.ts";
 import { macOctets, macText } from "./frames.testing.ts";
 import type { Mac } from "./frames.testing.ts";
@@ -20,6 +19,8 @@ import {
   makeStateDirectory,
   removeStateDirectory,
   startTestServer,
+  type TestServer,
+  type TestTarget,
 } from "./test-server.testing.ts";
 import { TestStorage } from "./test-storage.testing.ts";
 
@@ -88,7 +89,7 @@ export class InProcessServer implements ServerUnderTest {
   ports: HarnessPort[] = [];
   #options: StartOptions = {};
   #stateDirectory = "";
-  #running: RunningServer | undefined;
+  #running: TestServer | undefined;
 
   readonly controls: Partial<Controls> = {
     killAndRestart: async () => {
@@ -115,6 +116,8 @@ export class InProcessServer implements ServerUnderTest {
       this.disks.get(nameOf(target))?.resize(sectors);
       return Promise.resolve();
     },
+    addTarget: async (target) => this.running.addTarget(this.#diskOf(target)),
+    removeTarget: async ({ shelf, slot }) => this.running.api.removeTarget(shelf, slot),
     refusesAddress: async (shelf, slot) => {
       const target = `[[target]]\nshelf = ${shelf}\nslot = ${slot}\nbackend = "memory"\n`;
       const text = `[server]\ninterface = "lo"\n${target}size = "1MiB"\n`;
@@ -129,7 +132,7 @@ export class InProcessServer implements ServerUnderTest {
     foreignBeacons: async () => Promise.resolve(this.status().foreignAnnouncements),
   };
 
-  get running(): RunningServer {
+  get running(): TestServer {
     if (this.#running === undefined) throw new Error("the server does not run");
     return this.#running;
   }
@@ -167,14 +170,18 @@ export class InProcessServer implements ServerUnderTest {
 
   async #run(): Promise<void> {
     const { arena, ports } = this;
-    const targets = (this.#options.targets ?? []).map((target) => ({
+    const targets = (this.#options.targets ?? []).map((target) => this.#diskOf(target));
+    const stateDirectory = this.#stateDirectory;
+    this.#running = await startTestServer({ arena, ports, targets, stateDirectory });
+  }
+
+  #diskOf(target: TargetOptions): TestTarget {
+    return {
       shelf: target.shelf,
       slot: target.slot,
       storage: this.disks.get(nameOf(target)) ?? this.#newDisk(target),
       allow: (target.allow ?? []).map((mac) => parseMac(mac) ?? 0),
-    }));
-    const stateDirectory = this.#stateDirectory;
-    this.#running = await startTestServer({ arena, ports, targets, stateDirectory });
+    };
   }
 
   #newDisk(options: TargetOptions): TestStorage {

@@ -3,7 +3,7 @@ import { existsSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { FrameArena } from "../arena/frame-arena.ts";
-import type { Configuration } from "../config/configuration.ts";
+import type { Configuration, TargetConfiguration } from "../config/configuration.ts";
 import type { EthernetPort } from "../ethernet/ethernet-port.ts";
 import { createLog } from "../log/log.ts";
 import { startServer } from "../server/server.ts";
@@ -28,6 +28,25 @@ export interface TestServerOptions {
   readonly bufferCount?: number;
 }
 
+export interface TestServer extends Pick<RunningServer, "api" | "stop"> {
+  addTarget(target: TestTarget): Promise<void>;
+}
+
+function configurationOf({ shelf, slot, storage, allow = [] }: TestTarget): TargetConfiguration {
+  return {
+    shelf,
+    slot,
+    backend: "memory",
+    path: "",
+    readOnly: storage.info().readOnly,
+    direct: false,
+    durability: "durable",
+    writebackIntervalMs: 1000,
+    offsetSectors: 0,
+    allow: [...allow],
+  };
+}
+
 /** Log lines are not looked at: what they tell is in the status as well. */
 const log = createLog({ level: "fatal" });
 
@@ -36,7 +55,7 @@ const log = createLog({ level: "fatal" });
  * still for it until it is stopped: a busy machine must not make it drop frames that a test is
  * waiting for.
  */
-export async function startTestServer(options: TestServerOptions): Promise<RunningServer> {
+export async function startTestServer(options: TestServerOptions): Promise<TestServer> {
   const { arena, ports = [], targets, stateDirectory, bufferCount = 16 } = options;
   const configuration: Configuration = {
     server: {
@@ -47,32 +66,26 @@ export async function startTestServer(options: TestServerOptions): Promise<Runni
       controlSocket: undefined,
       gc: "off",
     },
-    targets: targets.map(({ shelf, slot, storage, allow = [] }) => ({
-      shelf,
-      slot,
-      backend: "memory",
-      path: "",
-      readOnly: storage.info().readOnly,
-      direct: false,
-      durability: "durable",
-      writebackIntervalMs: 1000,
-      offsetSectors: 0,
-      allow: [...allow],
-    })),
+    targets: targets.map(configurationOf),
   };
   let isStopping = false;
+  const added: TestTarget[] = [];
   const server = await startServer(configuration, log, {
     arena,
     ports,
     clock: () => (isStopping ? performance.now() : 0),
     openStorage: async ({ shelf, slot }) => {
-      const target = targets.find((one) => one.shelf === shelf && one.slot === slot);
+      const target = [...targets, ...added].find((one) => one.shelf === shelf && one.slot === slot);
       if (target === undefined) throw new Error(`no disk for e${shelf}.${slot}`);
       return Promise.resolve(target.storage);
     },
   });
   return {
     api: server.api,
+    addTarget: async (target) => {
+      added.push(target);
+      await server.addTarget(configurationOf(target));
+    },
     stop: async () => {
       isStopping = true;
       await server.stop();

@@ -1,9 +1,10 @@
 import type { FrameArena } from "../arena/frame-arena.ts";
+import { AutoCollector } from "../cas/auto-collector.ts";
 import type { GarbageCollectionMode } from "../config/configuration.ts";
 import type { StoreHint } from "../control/control-api.ts";
+import type { CollectionStatus } from "../control/store-api.ts";
 import { UsageError } from "../errors.ts";
 import type { Log } from "../log/log.ts";
-import { AutoCollector } from "./auto-collector.ts";
 import { CasTargets } from "./cas-targets.ts";
 import { LocalStore } from "./local-store.ts";
 import { type OpenStore, StorePool } from "./store-pool.ts";
@@ -12,15 +13,14 @@ import { type OpenStore, StorePool } from "./store-pool.ts";
 export class ServerStores {
   readonly targets: CasTargets;
   readonly #pool: StorePool;
-  readonly #log: Log;
   readonly #gc: GarbageCollectionMode;
   readonly #apis = new Map<OpenStore, LocalStore>();
   readonly #collectors = new Map<OpenStore, AutoCollector>();
+  readonly #collected = new Map<OpenStore, CollectionStatus>();
   /** The target, by its name, holds something else from now on. */
   onRolledBack: (target: string) => void = () => {};
 
   constructor(arena: FrameArena, log: Log, gc: GarbageCollectionMode) {
-    this.#log = log;
     this.#gc = gc;
     this.#pool = new StorePool((level, message) => log[level](message));
     this.targets = new CasTargets(this.#pool, arena, log);
@@ -66,7 +66,7 @@ export class ServerStores {
           const target = this.targets.targetOf(store, volume);
           if (target !== undefined) this.onRolledBack(target);
         },
-        collected: () => this.#collectors.get(store)?.last ?? null,
+        collected: () => this.#collected.get(store) ?? null,
       });
       this.#apis.set(store, api);
     }
@@ -78,7 +78,14 @@ export class ServerStores {
     if (this.#gc === "off") return;
     for (const store of this.targets.stores()) {
       if (this.#collectors.has(store)) continue;
-      this.#collectors.set(store, new AutoCollector(store.cas, this.#log));
+      const collector = new AutoCollector(store.cas, {
+        onEnd: (bytesFreed, failure) => {
+          const ended = new Date().toISOString();
+          this.#collected.set(store, { ended, bytesFreed, failure });
+        },
+      });
+      this.#collectors.set(store, collector);
+      collector.start();
     }
   }
 

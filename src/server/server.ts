@@ -2,8 +2,12 @@ import { Announcer, type ForeignServer } from "../aoe/announcer.ts";
 import { Responder } from "../aoe/responder.ts";
 import { FrameArena } from "../arena/frame-arena.ts";
 import { AtaEngine } from "../ata/ata-engine.ts";
-import { type Configuration, targetName } from "../config/configuration.ts";
-import type { ControlApi } from "../control/control-api.ts";
+import {
+  type Configuration,
+  type TargetConfiguration,
+  targetName,
+} from "../config/configuration.ts";
+import type { ControlApi, TargetStatus } from "../control/control-api.ts";
 import { ControlServer } from "../control/control-server.ts";
 import { UsageError } from "../errors.ts";
 import type { EthernetPort } from "../ethernet/ethernet-port.ts";
@@ -32,6 +36,8 @@ const STOP_TIMEOUT_MS = 30_000;
 
 export interface RunningServer {
   readonly api: ControlApi;
+  /** Serves one more target, as if the configuration had named it. @throws UsageError */
+  addTarget(configuration: TargetConfiguration): Promise<TargetStatus>;
   /** Answers what is in flight, makes it durable and lets go of everything. */
   stop(): Promise<void>;
 }
@@ -121,11 +127,7 @@ class Server implements RunningServer {
       status: () => serverStatus(this.#parts()),
       stores: () => this.#stores.all(),
       store: (hint) => this.#stores.find(hint),
-      addTarget: async (request) => {
-        const target = await this.#shelf.add(addedTarget(request, this.#stores));
-        this.#stores.tend();
-        return targetStatus(target, this.#stores.targets);
-      },
+      addTarget: async (request) => this.addTarget(addedTarget(request, this.#stores)),
       removeTarget: async (shelf, slot) => this.#shelf.remove(shelf, slot),
       clear: async (shelf, slot, what) => this.#clear(shelf, slot, what),
     };
@@ -151,6 +153,12 @@ class Server implements RunningServer {
     for (const served of this.#service.ports) this.#followLink(served);
     this.#service.start();
     this.#announcer.announceAll();
+  }
+
+  async addTarget(configuration: TargetConfiguration): Promise<TargetStatus> {
+    const target = await this.#shelf.add(configuration);
+    this.#stores.tend();
+    return targetStatus(target, this.#stores.targets);
   }
 
   async stop(): Promise<void> {

@@ -55,6 +55,7 @@ export async function runStoreJob<Name extends JobName>(
 const JOBS: JobFunctions = {
   gc: async ({ cas }, _request, control) =>
     new GarbageCollector(cas).collect({
+      signal: control.signal,
       onProgress: ({ phase, marked, blobs }) =>
         control.onProgress({ phase, done: Math.min(marked, blobs), total: blobs, unit: "blobs" }),
     }),
