@@ -70,8 +70,9 @@ export class Lab {
     return device;
   }
 
-  /** What a target of that backend serves: the path of a file, or of a block device. */
-  disk(backend: "file" | "device", name: string, sizeBytes: number): string | Promise<string> {
+  /** What a target of that backend serves: a file, a block device, or the folder of a store. */
+  disk(backend: Target["backend"], name: string, sizeBytes: number): string | Promise<string> {
+    if (backend === "cas") return join(this.folder, "store");
     return backend === "file" ? this.image(name, sizeBytes) : this.loopDevice(name, sizeBytes);
   }
 

@@ -1,5 +1,6 @@
 import { existsSync, writeFileSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
+import { AOED } from "./aoed-command.ts";
 import { Child } from "./child.ts";
 import { delay, until } from "./command.ts";
 import type { Segment } from "./network.ts";
@@ -7,15 +8,24 @@ import type { Segment } from "./network.ts";
 export interface Target {
   shelf: number;
   slot: number;
-  backend: "file" | "device";
+  backend: "file" | "device" | "cas";
+  /** The file or device; of a volume, the folder of its store. */
   path: string;
   readOnly?: boolean;
+  /** Of a volume that is to be made. */
+  sizeBytes?: number;
+  /** "durable" when nothing is said. */
+  durability?: "durable" | "writeback";
 }
 
 /** A server of the tests, which can be killed and started again with the same targets. */
 export interface Server {
   readonly kind: ServerKind;
   readonly logFile: string;
+  /** Where aoed takes requests; nobody listens there when the server is another one. */
+  readonly controlSocket: string;
+  /** What it has printed since its last start. */
+  readonly log: string;
   /** Resolves when it answers on the wire. */
   start(): Promise<void>;
   /** SIGKILL; resolves when the process is gone. */
@@ -50,11 +60,10 @@ export function createServer(folder: string, options: ServerOptions): Server {
   return serverKind() === "aoed" ? new Aoed(folder, options) : new Vblade(folder, options);
 }
 
-const program = resolve(import.meta.dirname, "../../bin/aoed");
-
 class Aoed implements Server {
   readonly kind = "aoed";
   readonly logFile: string;
+  readonly controlSocket: string;
   readonly #folder: string;
   readonly #command: string[];
   #child: Child | undefined;
@@ -62,6 +71,7 @@ class Aoed implements Server {
   constructor(folder: string, { segments, targets }: ServerOptions) {
     this.#folder = folder;
     this.logFile = join(folder, "server.log");
+    this.controlSocket = join(folder, "control.sock");
     const [first] = segments;
     if (first === undefined) throw new Error("a server needs a segment");
     const options = ["--interface", first.serverInterface];
@@ -70,7 +80,7 @@ class Aoed implements Server {
       writeFileSync(file, configuration(folder, segments, targets));
       options.splice(0, 2, "--config", file);
     }
-    this.#command = first.server.command(program, "serve", ...options);
+    this.#command = first.server.command(AOED, "serve", ...options);
   }
 
   async start(): Promise<void> {
@@ -108,8 +118,12 @@ class Aoed implements Server {
     throw new Error(`aoed ended by itself: ${JSON.stringify(ending)}\n${this.describe()}`);
   }
 
+  get log(): string {
+    return this.#child?.log ?? "";
+  }
+
   describe(): string {
-    return lastLines(this.#child?.log ?? "");
+    return lastLines(this.log);
   }
 }
 
@@ -126,9 +140,14 @@ function configuration(
     `state_dir = ${quote(join(folder, "state"))}`,
     `control_socket = ${quote(join(folder, "control.sock"))}`,
   ];
-  for (const { shelf, slot, backend, path, readOnly } of targets) {
+  for (const target of targets) {
+    const { shelf, slot, backend, path, readOnly, sizeBytes, durability } = target;
     lines.push("", "[[target]]", `shelf = ${shelf}`, `slot = ${slot}`, `backend = "${backend}"`);
-    lines.push(`path = ${quote(path)}`, `read_only = ${readOnly ?? false}`);
+    lines.push(`read_only = ${readOnly ?? false}`);
+    if (sizeBytes !== undefined) lines.push(`size = ${sizeBytes}`);
+    if (durability !== undefined) lines.push(`durability = "${durability}"`);
+    if (backend === "cas") lines.push("[target.cas]", 'blob_store = "file"');
+    lines.push(`path = ${quote(path)}`);
   }
   return `${lines.join("\n")}\n`;
 }
@@ -137,6 +156,7 @@ function configuration(
 class Vblade implements Server {
   readonly kind = "vblade";
   readonly logFile: string;
+  readonly controlSocket = "";
   readonly #folder: string;
   readonly #commands: string[][];
   #children: Child[] = [];
@@ -182,8 +202,12 @@ class Vblade implements Server {
     }
   }
 
+  get log(): string {
+    return this.#children.map((child) => child.log).join("\n");
+  }
+
   describe(): string {
-    return lastLines(this.#children.map((child) => child.log).join("\n"));
+    return lastLines(this.log);
   }
 }
 
