@@ -225,11 +225,12 @@ path = "folder"
   test("files that are too short, of a broken size, or too small for the range", async () => {
     writeFileSync(place.path("short.img"), Buffer.alloc(512));
     writeFileSync(place.path("odd.img"), Buffer.alloc(700));
+    writeFileSync(place.path("small.img"), Buffer.alloc(512));
     const { code, stderr } = await check(
       '[server]\ninterface = "lo"\n' +
         fileTarget(0, 'path = "short.img"\nsize = 1024') +
         fileTarget(1, 'path = "odd.img"') +
-        fileTarget(2, 'path = "short.img"\nread_only = true\noffset = 512') +
+        fileTarget(2, 'path = "small.img"\nread_only = true\noffset = 512') +
         fileTarget(3, 'path = "absent.img"\nread_only = true\nsize = 512'),
     );
     expect(code).toBe(2);
