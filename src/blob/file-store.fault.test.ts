@@ -167,3 +167,22 @@ test("a segment stays while it holds blobs that cannot be listed", async () => {
   }
   for (const data of wanted) expect(await store.get(hashOf(data))).toEqual(data);
 });
+
+test("a checkpoint goes to the reserve when the disk or the quota is full", async () => {
+  for (const code of ["ENOSPC", "EDQUOT"]) {
+    const options: CrashDiskOptions = {};
+    const disk = new CrashDisk(options);
+    const store = await openStore(disk, 32768);
+    await batchOf([blobOf("first")], ["first"]).appendTo(store);
+    await settle();
+    const active = [...disk.files().keys()].find((name) => holds(disk, name, blobOf("first")));
+    options.fault = (_operation, kind, name) =>
+      kind === "create" || (kind === "write" && name === active) ? code : undefined;
+    await expect(batchOf([blobOf("more")], ["more"]).appendTo(store)).rejects.toThrow(code);
+    await store.checkpoint(() => new Uint8Array(Buffer.from("image")));
+    await store.close();
+    const notes = new RecordedNotes();
+    await openStore(disk.reboot({ random: () => 0.4 }), 32768, notes);
+    expect(notes).toMatchObject({ imageText: "image", notes: [] });
+  }
+});

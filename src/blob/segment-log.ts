@@ -418,5 +418,5 @@ export class SegmentLog {
 
 function isOutOfSpace(error: unknown): boolean {
   const code = systemErrorCode(error);
-  return code === "ENOSPC";
+  return code === "ENOSPC" || code === "EDQUOT";
 }
