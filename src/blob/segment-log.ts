@@ -88,7 +88,7 @@ export class SegmentLog {
     this.#superblock = superblock;
     this.#epoch = superblock.current.epoch;
     this.#storeId = superblock.current.storeId;
-    this.builder = new FrameBuilder(state);
+    this.builder = new FrameBuilder(state, space.frameSeed);
     this.#active = tail.active;
     this.#entries = tail.entries;
     this.#sequence = tail.sequence;
