@@ -6,6 +6,7 @@ import { CrashDisk, type CrashDiskOptions, seededRandom } from "./crash-disk.tes
 import { FileStore } from "./file-store.ts";
 import { FooterEntries } from "./footer-entries.ts";
 import { hashOf } from "./hash.ts";
+import { type FrameHeader, FrameKind, sealFrame } from "./segment-format.ts";
 
 function openStore(
   disk: CrashDisk,
@@ -166,4 +167,63 @@ test("a segment stays while it holds blobs that cannot be listed", async () => {
     await batchOf([blobOf(`later ${number}`, 3000)], ["note"]).appendTo(store);
   }
   for (const data of wanted) expect(await store.get(hashOf(data))).toEqual(data);
+});
+
+test("a checkpoint goes to the reserve when the disk or the quota is full", async () => {
+  for (const code of ["ENOSPC", "EDQUOT"]) {
+    const options: CrashDiskOptions = {};
+    const disk = new CrashDisk(options);
+    const store = await openStore(disk, 32768);
+    await batchOf([blobOf("first")], ["first"]).appendTo(store);
+    await settle();
+    const active = [...disk.files().keys()].find((name) => holds(disk, name, blobOf("first")));
+    options.fault = (_operation, kind, name) =>
+      kind === "create" || (kind === "write" && name === active) ? code : undefined;
+    await expect(batchOf([blobOf("more")], ["more"]).appendTo(store)).rejects.toThrow(code);
+    await store.checkpoint(() => new Uint8Array(Buffer.from("image")));
+    await store.close();
+    const notes = new RecordedNotes();
+    await openStore(disk.reboot({ random: () => 0.4 }), 32768, notes);
+    expect(notes).toMatchObject({ imageText: "image", notes: [] });
+  }
+});
+
+/** A blob that is full of headers of frames, as good as they can be made without the store id. */
+function forgedFrames(): Uint8Array {
+  const blob = new Uint8Array(4096);
+  const frame = new Uint8Array(512);
+  const header: FrameHeader = {
+    segmentNumber: 1,
+    sequence: 2 ** 40,
+    syncedSequence: 2 ** 39,
+    epoch: 1,
+    previousChecksum: 0,
+    frameBytes: 512,
+    blobCount: 0,
+    notesBytes: 0,
+    kind: FrameKind.data,
+    isLast: false,
+    headerChecksum: 0,
+  };
+  sealFrame(frame, header, 0);
+  for (let at = 0; at < blob.length; at += 64) blob.set(frame.subarray(0, 64), at);
+  return blob;
+}
+
+test("a blob that looks like frames proves nothing about the log", async () => {
+  for (let seed = 1; seed <= 100; seed++) {
+    const options: CrashDiskOptions = {};
+    const disk = new CrashDisk(options);
+    const store = await openStore(disk, 65536);
+    await batchOf([blobOf("first")], ["first"]).appendTo(store);
+    await settle();
+    options.observe = (kind) => {
+      if (kind === "write") disk.crashNow();
+    };
+    void batchOf([forgedFrames()], ["forged"]).appendTo(store);
+    await disk.whenCrashed;
+    const notes = new RecordedNotes();
+    await openStore(disk.reboot({ random: seededRandom(seed) }), 65536, notes);
+    expect(notes.notes[0], `seed ${seed}`).toBe("first");
+  }
 });

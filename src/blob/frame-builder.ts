@@ -46,6 +46,7 @@ export function frameShare(batch: BlobBatch): number {
 /** Puts batches together into one frame, each new blob once. */
 export class FrameBuilder {
   readonly #state: IndexState;
+  readonly #frameSeed: number;
   #buffer = new Uint8Array(64 * 1024);
   #batches: readonly QueuedBatch[] = [];
   readonly #sources: QueuedBatch[] = [];
@@ -55,8 +56,10 @@ export class FrameBuilder {
   blobCount = 0;
   frameBytes = 0;
 
-  constructor(state: IndexState) {
+  /** @param frameSeed of the store, see `frameSeedOf` */
+  constructor(state: IndexState, frameSeed: number) {
     this.#state = state;
+    this.#frameSeed = frameSeed;
   }
 
   get frame(): Uint8Array {
@@ -99,7 +102,7 @@ export class FrameBuilder {
     header.blobCount = this.blobCount;
     header.notesBytes = notesBytes;
     header.frameBytes = this.frameBytes;
-    sealFrame(this.frame, header);
+    sealFrame(this.frame, header, this.#frameSeed);
   }
 
   #collect(queued: QueuedBatch): void {

@@ -50,7 +50,7 @@ export class LogRecovery {
   readonly #superblock: SuperblockFile;
   readonly #index: BlobIndex;
   readonly #reader: NoteReader;
-  readonly #scan = new SegmentScan();
+  readonly #scan: SegmentScan;
   readonly #found: FoundSegment[] = [];
   #sequence = 0;
   #previousChecksum = 0;
@@ -68,6 +68,7 @@ export class LogRecovery {
     this.#superblock = superblock;
     this.#index = index;
     this.#reader = reader;
+    this.#scan = new SegmentScan(space.frameSeed);
   }
 
   async run(): Promise<LogTail> {

@@ -88,7 +88,7 @@ export class SegmentLog {
     this.#superblock = superblock;
     this.#epoch = superblock.current.epoch;
     this.#storeId = superblock.current.storeId;
-    this.builder = new FrameBuilder(state);
+    this.builder = new FrameBuilder(state, space.frameSeed);
     this.#active = tail.active;
     this.#entries = tail.entries;
     this.#sequence = tail.sequence;
@@ -418,5 +418,5 @@ export class SegmentLog {
 
 function isOutOfSpace(error: unknown): boolean {
   const code = systemErrorCode(error);
-  return code === "ENOSPC";
+  return code === "ENOSPC" || code === "EDQUOT";
 }

@@ -1,6 +1,11 @@
 import type { LogDisk, LogFile } from "./log-disk.ts";
 import { MAX_SEGMENT_SLOTS } from "./blob-index.ts";
-import { encodeSegmentHeader, FIRST_FRAME_OFFSET, SECTOR_BYTES } from "./segment-format.ts";
+import {
+  encodeSegmentHeader,
+  FIRST_FRAME_OFFSET,
+  frameSeedOf,
+  SECTOR_BYTES,
+} from "./segment-format.ts";
 
 /** One file of the log. The slot names the file for good; the segment in it changes. */
 export interface Segment {
@@ -37,6 +42,7 @@ const ZERO_PIECE_BYTES = 1024 * 1024;
 export class SegmentSpace {
   readonly disk: LogDisk;
   readonly segmentBytes: number;
+  readonly frameSeed: number;
   readonly segments: (Segment | undefined)[] = [];
   readonly #storeId: Uint8Array;
   readonly #free: Segment[] = [];
@@ -50,6 +56,7 @@ export class SegmentSpace {
     this.disk = disk;
     this.segmentBytes = segmentBytes;
     this.#storeId = storeId;
+    this.frameSeed = frameSeedOf(storeId);
   }
 
   get diskBytes(): number {

@@ -73,7 +73,7 @@ export class SegmentSweeper {
   }
 
   async #empty(segment: Segment, heldBlobs: number, report: SweepReport): Promise<void> {
-    const entries = await SegmentEntries.load(segment, this.#space.segmentBytes);
+    const entries = await SegmentEntries.load(segment, this.#space);
     await this.#refuseUnlisted(segment, entries, heldBlobs);
     const live = await this.#dropUnmarked(segment, entries);
     const copyBytes = Math.min(MAX_COPY_BYTES, this.#log.maxBatchBytes);

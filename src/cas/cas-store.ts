@@ -56,6 +56,8 @@ export class CasStore {
   readonly log: (level: "warn" | "error", message: string) => void;
   /** A garbage collection is marking. */
   isCollecting = false;
+  /** Groups of writes for which there was no space, since the store was opened. */
+  noSpaceFaults = 0;
   readonly #options: CasStoreOptions;
   readonly #open = new Map<VolumeState, Volume>();
   #checkpointing: Promise<void> | undefined;
@@ -153,6 +155,9 @@ export class CasStore {
   #attach(state: VolumeState, description: string, options: VolumeOptions): Volume {
     const volume = new Volume(state, this.store, description, options, {
       committed: () => this.#checkLimits(state),
+      failed: ({ kind }) => {
+        if (kind === "noSpace") this.noSpaceFaults++;
+      },
       damaged: (firstLba, lengthSectors, blob) => {
         const range = `LBA ${firstLba} to ${firstLba + lengthSectors - 1}`;
         this.log("error", `${description}: ${range} cannot be read: ${blob}`);

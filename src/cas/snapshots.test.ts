@@ -300,16 +300,8 @@ test("writes beyond the end of what a rollback brings back fail, and nothing els
     disk.submit();
   };
   await snapshots.rollback("disk", id);
-  const { ok, writeFault } = BlockStatus;
-  expect(await finish(disk, requests)).toEqual([
-    ok,
-    writeFault,
-    writeFault,
-    writeFault,
-    writeFault,
-    ok,
-    ok,
-  ]);
+  const { ok, writeFault: fault } = BlockStatus;
+  expect(await finish(disk, requests)).toEqual([ok, fault, fault, fault, fault, ok, ok]);
   const record = await snapshots.create("disk");
   expect(record.size).toBe(sizeBytes);
   expect(await fixture.snapshotValues(record.id, [0, 1, 997, 998])).toEqual([0, 4, 0, 4]);

@@ -49,6 +49,8 @@ export class VolumeWriter {
   #oldContent: OldContent = () => {};
   /** Called when a group has taken effect. */
   onCommitted: (group: WriteGroup) => void = () => {};
+  /** Called when one has not. */
+  onFailed: (fault: StoreFault) => void = () => {};
   #held = 0;
   #idle: (() => void) | undefined;
   /** Acknowledged writes that the store could not take; it is asked again from time to time. */
@@ -306,6 +308,7 @@ export class VolumeWriter {
 
   /** The group is not in the log. What was acknowledged already is kept, and tried again. */
   failed(group: WriteGroup, fault: StoreFault): void {
+    this.onFailed(fault);
     const first = group.releaseRequests();
     this.#committing = undefined;
     if (group.acknowledgedSectors > 0 && fault.kind !== "unavailable") {

@@ -1,4 +1,4 @@
-import type { BlobStore } from "../blob/blob-store.ts";
+import type { BlobStore, StoreFault } from "../blob/blob-store.ts";
 import { HASH_BYTES, isNullHash } from "../blob/hash.ts";
 import {
   BlockOperation,
@@ -41,6 +41,8 @@ export interface VolumeOptions {
 export interface VolumeEvents {
   /** A group of writes has taken effect. */
   committed(): void;
+  /** A group of writes could not be stored. */
+  failed(fault: StoreFault): void;
   damaged: DamageListener;
   closed(): Promise<void>;
 }
@@ -98,6 +100,7 @@ export class Volume implements BlockStorage {
     this.writer.oldContent = (block, below, target, done) =>
       this.reader.oldContent(block, below, target, done);
     this.writer.onCommitted = (group) => this.#committed(group);
+    this.writer.onFailed = (fault) => events.failed(fault);
     this.#info = this.#makeInfo();
     state.onBaseChanged = (areLeavesStale) => this.#baseChanged(areLeavesStale);
     if (this.#durability === "writeback") {
