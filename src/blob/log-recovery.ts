@@ -3,7 +3,6 @@ import { UsageError } from "../errors.ts";
 import type { BlobIndex } from "./blob-index.ts";
 import { MAX_BLOB_BYTES, type NoteReader } from "./blob-store.ts";
 import { FooterEntries } from "./footer-entries.ts";
-import type { LogTail } from "./segment-log.ts";
 import {
   BLOB_ENTRY_BYTES,
   decodeFooterTrailer,
@@ -33,6 +32,15 @@ interface FoundSegment {
 interface ChainLink {
   readonly found: FoundSegment;
   readonly end: number;
+}
+
+/** Where the log goes on; `active` is undefined when the next frame begins a new segment. */
+export interface LogTail {
+  readonly active: Segment | undefined;
+  readonly entries: FooterEntries;
+  readonly sequence: number;
+  readonly previousChecksum: number;
+  readonly nextSegmentNumber: number;
 }
 
 /** The image that a checkpoint points at is not whole. */
