@@ -6,7 +6,10 @@ set -eu
 cd "$(dirname "$0")/.."
 
 # shellcheck disable=SC2086
-bin/node bench/main.ts ${QUICK:+--quick} ${ARGS:-}
-[ -z "${ARGS:-}" ] || exit 0
-bin/node bench/backend.ts ${QUICK:+--quick --only "window 64"}
-bin/node bench/limits.ts ${QUICK:+--quick}
+status=0
+bin/node bench/main.ts ${QUICK:+--quick} ${ARGS:-} || status=$?
+# What was interrupted or misused goes no further.
+[ "$status" -le 1 ] && [ -z "${ARGS:-}" ] || exit "$status"
+bin/node bench/backend.ts ${QUICK:+--quick --only "window 64"} || status=$?
+bin/node bench/limits.ts ${QUICK:+--quick} || status=$?
+exit "$status"
