@@ -98,6 +98,12 @@ export class Bench {
     await this.#generate({ ...write, "read-percent": 100 });
   }
 
+  /** Reads all of it once: a server that keeps blocks in its own memory has them there then. */
+  async warm(sectors: number): Promise<void> {
+    const onePass = { random: false, "one-pass": true, seconds: 60, "read-percent": 100 };
+    await this.#generate({ ...onePass, sectors, window: 16, "timeout-ms": TIMEOUT_MS.file });
+  }
+
   async measure(suite: Suite, workload: Workload, round: number, timing: Timing): Promise<Sample> {
     await delay(SETTLE_MS);
     const pids = processesOfGroup(this.server.pid);

@@ -28,6 +28,8 @@ export interface ServerKind {
   command(assignment: Assignment): string[];
   /** What holds the disk, instead of the image. */
   files?(assignment: Assignment): string[];
+  /** Keeps blocks in memory of its own: hot means that they are there. */
+  readonly hasCache?: boolean;
 }
 
 /** aoed with a configuration file, as people run it. */
@@ -79,6 +81,7 @@ export function aoedVolume(root: string): ServerKind {
     name: "aoed cas",
     role: "peer",
     takesPart: ({ medium }) => medium === "cas",
+    hasCache: true,
     prepare: async (assignment) => {
       const store = storeOf(assignment);
       if (existsSync(store)) return;

@@ -139,6 +139,9 @@ async function oneRun(
   if (!bench.server.running) return undefined;
   try {
     for (const file of suite.cold ? files() : []) await settings.images.evict(file);
+    if (!suite.cold && kind.hasCache === true && workload.readPercent === 100) {
+      await bench.warm(workload.sectors);
+    }
     return await bench.measure(suite, workload, round, settings.timing);
   } catch (error) {
     noteFailure(kind.name, error, settings, failures);
