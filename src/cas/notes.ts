@@ -82,24 +82,36 @@ const ENTRIES_A_NOTE = 16384;
 
 export function overlayNotes(volume: number, overlay: Overlay): Uint8Array[] {
   const notes: Uint8Array[] = [];
-  let ranges: ZeroRange[] = [];
-  let blocks = new Map<number, number>();
-  const hashes = new Uint8Array(ENTRIES_A_NOTE * HASH_BYTES);
+  // Written in place: all changes of all volumes are encoded in one turn of the event loop.
+  const note = new Uint8Array(CHANGES_HEADER_BYTES + ENTRIES_A_NOTE * (RANGE_BYTES + ENTRY_BYTES));
+  const view = noteView(note);
+  note[0] = NoteKind.changes;
+  view.setUint32(4, volume, true);
+  let ranges = 0;
+  let entries = 0;
+  let end = CHANGES_HEADER_BYTES;
   const finish = (): void => {
-    if (ranges.length + blocks.size > 0) notes.push(encodeChanges(volume, ranges, blocks, hashes));
-    ranges = [];
-    blocks = new Map();
+    view.setUint32(8, ranges, true);
+    if (ranges + entries > 0) notes.push(note.slice(0, end));
+    ranges = 0;
+    entries = 0;
+    end = CHANGES_HEADER_BYTES;
   };
   overlay.visit({
     cleared: (first, count) => {
       // In a note the ranges come before the blocks.
-      if (blocks.size > 0 || ranges.length === ENTRIES_A_NOTE) finish();
-      ranges.push({ first, count });
+      if (entries > 0 || ranges === ENTRIES_A_NOTE) finish();
+      putUint64(view, end, first);
+      putUint64(view, end + 8, count);
+      end += RANGE_BYTES;
+      ranges++;
     },
     entry: (block, source, offset) => {
-      if (blocks.size === ENTRIES_A_NOTE) finish();
-      hashes.set(source.subarray(offset, offset + HASH_BYTES), blocks.size * HASH_BYTES);
-      blocks.set(block, blocks.size);
+      if (entries === ENTRIES_A_NOTE) finish();
+      putUint64(view, end, block);
+      for (let byte = 0; byte < HASH_BYTES; byte++) note[end + 8 + byte] = source[offset + byte];
+      end += ENTRY_BYTES;
+      entries++;
     },
   });
   finish();

@@ -268,7 +268,7 @@ function visitNode(
   node.clearedLeaves?.forEach((isCleared, leaf) => {
     if (isCleared === 1) visitor.cleared(first + leaf * ARITY, ARITY);
   });
-  for (const [block, place] of node.places) {
+  node.places.forEach((place, block) => {
     visitor.entry(first + block, node.hashes, place * HASH_BYTES);
-  }
+  });
 }
