@@ -23,6 +23,8 @@ class Inode {
   durable = new Uint8Array(0);
   current = new Uint8Array(0);
   pending: PendingWrite[] = [];
+  /** Counts the times that unsynced writes were lost to an error of the medium. */
+  losses = 0;
 
   static apply(content: Uint8Array, position: number, data: Uint8Array): Uint8Array<ArrayBuffer> {
     const end = position + data.length;
@@ -63,6 +65,8 @@ export interface CrashDiskOptions {
   capacityBytes?: number;
   /** Called in each operation, before a sync and after a write: a moment to look, or to copy. */
   observe?: (kind: OperationKind) => void;
+  /** Called before each sync of a file; true makes the medium lose what the sync should keep. */
+  losesWrites?: (name: string, unsynced: readonly PendingWrite[]) => boolean;
   /** Called before each operation; a returned code is the error that it ends with. */
   fault?: (operation: number, kind: OperationKind, name: string) => string | undefined;
 }
@@ -227,11 +231,13 @@ class CrashFile implements LogFile {
   readonly #disk: CrashDisk;
   readonly #name: string;
   readonly #inode: Inode;
+  #reportedLosses: number;
 
   constructor(disk: CrashDisk, name: string, inode: Inode) {
     this.#disk = disk;
     this.#name = name;
     this.#inode = inode;
+    this.#reportedLosses = inode.losses;
   }
 
   get sizeBytes(): number {
@@ -259,8 +265,30 @@ class CrashFile implements LogFile {
     await this.sync();
   }
 
-  sync(): Promise<void> {
-    return this.#disk.step("sync", this.#name, () => this.#inode.sync());
+  async sync(): Promise<void> {
+    await this.#syncOrLose();
+    const { losses } = this.#inode;
+    const isReported = this.#reportedLosses === losses;
+    this.#reportedLosses = losses;
+    if (!isReported) throw systemError("EIO");
+  }
+
+  /** Through a descriptor of its own: a loss that it runs into is still to be reported by `sync`. */
+  async syncAhead(): Promise<void> {
+    const before = this.#inode.losses;
+    await this.#syncOrLose();
+    if (this.#inode.losses > before) throw systemError("EIO");
+  }
+
+  /** As Linux does: after an error what was written can still be read, but nobody writes it again. */
+  #syncOrLose(): Promise<void> {
+    return this.#disk.step("sync", this.#name, () => {
+      if (this.#disk.options.losesWrites?.(this.#name, this.#inode.pending) === true) {
+        this.#inode.losses++;
+        this.#inode.pending = [];
+      }
+      this.#inode.sync();
+    });
   }
 
   async read(target: Uint8Array, position: number): Promise<number> {

@@ -4,15 +4,17 @@ import { HASH_BYTES } from "./hash.ts";
 import { queuedBatch, type QueuedBatch } from "./queued-batch.ts";
 import type { SegmentReader } from "./segment-reader.ts";
 
+type CandidateReader = Pick<SegmentReader, "fetch" | "submit">;
+
 /**
  * Before a blob is taken for a duplicate, what is stored under the same 64 bits is read and
  * compared with the whole name. Names seen not long ago need no look.
  */
 export class DuplicateCheck {
   readonly #state: IndexState;
-  readonly #reader: SegmentReader;
+  readonly #reader: CandidateReader;
 
-  constructor(state: IndexState, reader: SegmentReader) {
+  constructor(state: IndexState, reader: CandidateReader) {
     this.#state = state;
     this.#reader = reader;
   }
@@ -28,6 +30,7 @@ export class DuplicateCheck {
     }
     if (check === undefined) return queuedBatch(batch);
     this.#reader.submit();
+    check.allStarted();
     return check.queued;
   }
 }
@@ -38,7 +41,8 @@ class BatchCheck {
   readonly #state: IndexState;
   readonly #confirmed: Uint8Array;
   readonly #done = Promise.withResolvers<void>();
-  #running = 0;
+  /** Fetches under way, and 1 until all are started: some are done at once. */
+  #running = 1;
 
   constructor(batch: BlobBatch, state: IndexState) {
     this.#batch = batch;
@@ -54,7 +58,7 @@ class BatchCheck {
     };
   }
 
-  start(reader: SegmentReader, blob: number): void {
+  start(reader: CandidateReader, blob: number): void {
     this.#running++;
     reader.fetch(new CandidateFetch(this, this.#batch, blob));
   }
@@ -66,6 +70,14 @@ class BatchCheck {
         this.#state.recent.add(this.#batch.hashes, blob * HASH_BYTES);
       }
     }
+    this.#finishOne();
+  }
+
+  allStarted(): void {
+    this.#finishOne();
+  }
+
+  #finishOne(): void {
     if (--this.#running > 0) return;
     this.queued.isReady = true;
     this.#done.resolve();

@@ -45,6 +45,7 @@ export function frameShare(batch: BlobBatch): number {
 /** Puts batches together into one frame, each new blob once. */
 export class FrameBuilder {
   readonly #state: IndexState;
+  readonly #frameSeed: number;
   #buffer = new Uint8Array(64 * 1024);
   #batches: readonly QueuedBatch[] = [];
   readonly #sources: QueuedBatch[] = [];
@@ -54,8 +55,10 @@ export class FrameBuilder {
   blobCount = 0;
   frameBytes = 0;
 
-  constructor(state: IndexState) {
+  /** @param frameSeed of the store, see `frameSeedOf` */
+  constructor(state: IndexState, frameSeed: number) {
     this.#state = state;
+    this.#frameSeed = frameSeed;
   }
 
   get frame(): Uint8Array {
@@ -98,7 +101,7 @@ export class FrameBuilder {
     header.blobCount = this.blobCount;
     header.notesBytes = notesBytes;
     header.frameBytes = this.frameBytes;
-    sealFrame(this.frame, header);
+    sealFrame(this.frame, header, this.#frameSeed);
   }
 
   #collect(queued: QueuedBatch): void {
@@ -209,10 +212,12 @@ export class FrameBuilder {
 
   /** The frame is not in the log: its blobs are not stored. */
   discard(): void {
-    const { index } = this.#state;
+    const { index, recent } = this.#state;
     for (let entry = 0; entry < this.blobCount; entry++) {
       if (this.#sources[entry].moved !== undefined) continue;
       const at = FRAME_HEADER_BYTES + entry * BLOB_ENTRY_BYTES;
+      // A batch behind this one may have found the name while the frame was being written.
+      recent.remove(this.#buffer, at);
       const offset = this.#start + entryOffset(this.#buffer, at);
       if (index.findAt(this.#buffer, at, this.#slot, offset)) index.removeFound();
     }

@@ -25,6 +25,12 @@ export interface LogFile {
   writeDurably(data: Uint8Array, position: number): Promise<void>;
   /** Makes all writes of this file durable. */
   sync(): Promise<void>;
+  /**
+   * Starts early on what the next sync has to wait for, and proves nothing: a system reports a
+   * write that failed later on only once to whoever opened the file, and that report stays for
+   * `sync`.
+   */
+  syncAhead(): Promise<void>;
   /** Fills `target`; the count is less than its length only at the end of the file. */
   read(target: Uint8Array, position: number): Promise<number>;
   close(): Promise<void>;

@@ -3,7 +3,6 @@ import { UsageError } from "../errors.ts";
 import type { BlobIndex } from "./blob-index.ts";
 import { MAX_BLOB_BYTES, type NoteReader } from "./blob-store.ts";
 import { FooterEntries } from "./footer-entries.ts";
-import type { LogTail } from "./segment-log.ts";
 import {
   BLOB_ENTRY_BYTES,
   decodeFooterTrailer,
@@ -35,6 +34,15 @@ interface ChainLink {
   readonly end: number;
 }
 
+/** Where the log goes on; `active` is undefined when the next frame begins a new segment. */
+export interface LogTail {
+  readonly active: Segment | undefined;
+  readonly entries: FooterEntries;
+  readonly sequence: number;
+  readonly previousChecksum: number;
+  readonly nextSegmentNumber: number;
+}
+
 /** The image that a checkpoint points at is not whole. */
 class DamagedCheckpoint extends Error {}
 
@@ -50,7 +58,7 @@ export class LogRecovery {
   readonly #superblock: SuperblockFile;
   readonly #index: BlobIndex;
   readonly #reader: NoteReader;
-  readonly #scan = new SegmentScan();
+  readonly #scan: SegmentScan;
   readonly #found: FoundSegment[] = [];
   #sequence = 0;
   #previousChecksum = 0;
@@ -68,6 +76,7 @@ export class LogRecovery {
     this.#superblock = superblock;
     this.#index = index;
     this.#reader = reader;
+    this.#scan = new SegmentScan(space.frameSeed);
   }
 
   async run(): Promise<LogTail> {
@@ -266,6 +275,8 @@ export class LogRecovery {
     for (;;) {
       const frame = this.#scan.frameAt(offset, segment.number);
       if (frame === undefined || !this.#continuesChain(frame)) break;
+      // A frame whose sync failed may be whole: it was given up when a new segment took its number.
+      if (this.#continuesElsewhere(segment)) break;
       const isDurable = footer !== undefined && frame.header.sequence <= footer.lastSequence;
       if (!isDurable && !this.#scan.payloadsAreWhole(frame) && !this.#wasDurable(frame)) break;
       this.#replayFrame(frame, start !== undefined && frame.offset === start.offset);

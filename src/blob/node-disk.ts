@@ -61,6 +61,8 @@ class NodeFile implements LogFile {
   readonly #descriptor: number;
   /** The same file, opened so that a write is durable when it returns. */
   #durable: number | undefined;
+  /** The same file again: an error of a write is reported once to each descriptor. */
+  #ahead: number | undefined;
   /** Something was written that no sync has covered. */
   #isDirty = false;
 
@@ -118,6 +120,11 @@ class NodeFile implements LogFile {
     });
   }
 
+  async syncAhead(): Promise<void> {
+    this.#ahead ??= await promisify(open)(this.#path, constants.O_RDONLY);
+    await promisify(fdatasync)(this.#ahead);
+  }
+
   read(target: Uint8Array, position: number): Promise<number> {
     return new Promise((resolve, reject) => {
       const readFrom = (done: number): void => {
@@ -135,5 +142,6 @@ class NodeFile implements LogFile {
   async close(): Promise<void> {
     await promisify(close)(this.#descriptor);
     if (this.#durable !== undefined) await promisify(close)(this.#durable);
+    if (this.#ahead !== undefined) await promisify(close)(this.#ahead);
   }
 }

@@ -12,7 +12,7 @@ import {
 } from "./segment-format.ts";
 import { HASH_BYTES } from "./hash.ts";
 import { SegmentScan } from "./segment-scan.ts";
-import type { Segment } from "./segment-space.ts";
+import type { Segment, SegmentSpace } from "./segment-space.ts";
 
 /** The blobs of a segment that takes no more appends, in the order of their places in it. */
 export class SegmentEntries {
@@ -35,9 +35,9 @@ export class SegmentEntries {
     }
   }
 
-  static async load(segment: Segment, segmentBytes: number): Promise<SegmentEntries> {
-    const bytes =
-      (await fromFooter(segment, segmentBytes)) ?? (await fromFrames(segment, segmentBytes));
+  static async load(segment: Segment, space: SegmentSpace): Promise<SegmentEntries> {
+    const { segmentBytes } = space;
+    const bytes = (await fromFooter(segment, segmentBytes)) ?? (await fromFrames(segment, space));
     return new SegmentEntries(bytes, segmentBytes);
   }
 
@@ -74,9 +74,9 @@ async function fromFooter(segment: Segment, segmentBytes: number): Promise<Uint8
   return crc32(entries) === footer.entriesChecksum ? entries : undefined;
 }
 
-async function fromFrames(segment: Segment, segmentBytes: number): Promise<Uint8Array> {
-  const scan = new SegmentScan();
-  await scan.load(segment.file, segmentBytes);
+async function fromFrames(segment: Segment, space: SegmentSpace): Promise<Uint8Array> {
+  const scan = new SegmentScan(space.frameSeed);
+  await scan.load(segment.file, space.segmentBytes);
   const tables: Uint8Array[] = [];
   let frame = scan.nextFrame(FIRST_FRAME_OFFSET, segment.number);
   while (frame !== undefined && frame.offset < segment.framesEnd) {

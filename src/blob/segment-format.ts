@@ -216,10 +216,19 @@ export function payloadStart(blobCount: number, notesBytes: number): number {
 }
 
 /**
+ * What the header checksums of a store begin with. The identity is random and nobody who writes
+ * blobs knows it: a blob that looks like a frame is none of this store, and neither is what an
+ * earlier store left on the medium.
+ */
+export function frameSeedOf(storeId: Uint8Array): number {
+  return crc32(storeId);
+}
+
+/**
  * Fills in the header of a frame whose entries and notes are in place. The payloads need no
  * checksum: each entry has the hash of its blob.
  */
-export function sealFrame(frame: Uint8Array, header: FrameHeader): void {
+export function sealFrame(frame: Uint8Array, header: FrameHeader, frameSeed: number): void {
   const view = viewOf(frame);
   frame.set(FRAME_MAGIC);
   putUint64(view, 8, header.segmentNumber);
@@ -234,16 +243,16 @@ export function sealFrame(frame: Uint8Array, header: FrameHeader): void {
   view.setUint16(54, header.isLast ? 1 : 0, true);
   const start = payloadStart(header.blobCount, header.notesBytes);
   view.setUint32(56, 0, true);
-  header.headerChecksum = headerChecksumOf(frame, start);
+  header.headerChecksum = headerChecksumOf(frame, start, frameSeed);
   view.setUint32(60, header.headerChecksum, true);
 }
 
-function headerChecksumOf(frame: Uint8Array, start: number): number {
-  return crc32(frame.subarray(FRAME_HEADER_BYTES, start), crc32(frame.subarray(0, 60)));
+function headerChecksumOf(frame: Uint8Array, start: number, frameSeed: number): number {
+  return crc32(frame.subarray(FRAME_HEADER_BYTES, start), crc32(frame.subarray(0, 60), frameSeed));
 }
 
 /** The header of the frame that begins `bytes`, if it is whole up to its payloads. */
-export function decodeFrameHeader(bytes: Uint8Array): FrameHeader | undefined {
+export function decodeFrameHeader(bytes: Uint8Array, frameSeed: number): FrameHeader | undefined {
   if (bytes.length < FRAME_HEADER_BYTES || !hasMagic(bytes, FRAME_MAGIC)) return undefined;
   const view = viewOf(bytes);
   const header: FrameHeader = {
@@ -265,7 +274,7 @@ export function decodeFrameHeader(bytes: Uint8Array): FrameHeader | undefined {
   }
   if (start > header.frameBytes) return undefined;
   if (start > bytes.length) return undefined;
-  if (headerChecksumOf(bytes, start) !== header.headerChecksum) return undefined;
+  if (headerChecksumOf(bytes, start, frameSeed) !== header.headerChecksum) return undefined;
   return header;
 }
 

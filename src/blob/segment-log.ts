@@ -3,6 +3,7 @@ import { MAX_BATCH_BYTES, StoreFault } from "./blob-store.ts";
 import { FooterEntries } from "./footer-entries.ts";
 import { FrameBuilder, frameShare, type IndexState } from "./frame-builder.ts";
 import { ImageBatch } from "./image-batch.ts";
+import type { LogTail } from "./log-recovery.ts";
 import { queuedBatch, type QueuedBatch } from "./queued-batch.ts";
 import {
   encodeSegmentHeader,
@@ -14,14 +15,13 @@ import {
   roundUp,
   SECTOR_BYTES,
 } from "./segment-format.ts";
-import { fillWithZeros, type Segment, type SegmentSpace } from "./segment-space.ts";
+import type { Segment, SegmentSpace } from "./segment-space.ts";
 import { storeFault } from "./store-fault.ts";
 import type { SuperblockFile } from "./superblock-file.ts";
+import { ZeroAhead } from "./zero-ahead.ts";
 
-/** Frames of this size and more make the file longer by themselves; see `#zeroAhead`. */
+/** Frames of this size and more make the file longer by themselves; see `ZeroAhead`. */
 const LARGE_FRAME_BYTES = 128 * 1024;
-const SMALLEST_STEP_BYTES = 64 * 1024;
-const LARGEST_STEP_BYTES = 2 * 1024 * 1024;
 const IMAGE_PIECE_BYTES = 1024 * 1024;
 /** What a frame takes beside the shares of its batches, at most: header and alignment. */
 const FRAME_OVERHEAD_BYTES = 256;
@@ -38,15 +38,6 @@ export interface LogStatistics {
   appendedBytes: number;
   tailBytes: number;
   unsyncedBytes: number;
-}
-
-/** Where the log goes on; `active` is undefined when the next frame begins a new segment. */
-export interface LogTail {
-  readonly active: Segment | undefined;
-  readonly entries: FooterEntries;
-  readonly sequence: number;
-  readonly previousChecksum: number;
-  readonly nextSegmentNumber: number;
 }
 
 /**
@@ -81,14 +72,15 @@ export class SegmentLog {
   #previousChecksum: number;
   #running = false;
   #fault: StoreFault | undefined;
-  #zeroing: Promise<void> | undefined;
+  readonly #zeroAhead: ZeroAhead;
 
   constructor(space: SegmentSpace, superblock: SuperblockFile, state: IndexState, tail: LogTail) {
     this.#space = space;
+    this.#zeroAhead = new ZeroAhead(space.segmentBytes);
     this.#superblock = superblock;
     this.#epoch = superblock.current.epoch;
     this.#storeId = superblock.current.storeId;
-    this.builder = new FrameBuilder(state);
+    this.builder = new FrameBuilder(state, space.frameSeed);
     this.#active = tail.active;
     this.#entries = tail.entries;
     this.#sequence = tail.sequence;
@@ -125,7 +117,7 @@ export class SegmentLog {
 
   /** The log ends here, in good order: opening it again will find all of it, or refuse. */
   async end(): Promise<void> {
-    await this.#zeroing;
+    await this.#zeroAhead.done;
     await this.#superblock.update({ durableSequence: this.#syncedSequence });
   }
 
@@ -214,10 +206,13 @@ export class SegmentLog {
     const blobs = batches.reduce((sum, { batch }) => sum + batch.blobCount, 0);
     const room = roundUp(bytes + FRAME_OVERHEAD_BYTES, SECTOR_BYTES);
     const segment = await this.#segmentFor(room, blobs, privileged);
-    if (segment.framesEnd + room > segment.file.sizeBytes) await this.#zeroing;
+    if (segment.framesEnd + room > segment.file.sizeBytes) await this.#zeroAhead.done;
     const header = this.#nextHeader(segment, kind, isLast);
     this.builder.build(batches, bytes, segment.slot, segment.framesEnd, header);
     try {
+      // With the first frame the header may have been lost, too.
+      const isFirst = segment.framesEnd === FIRST_FRAME_OFFSET;
+      if (isFirst && this.tailUncertain) await this.#writeHeader(segment);
       await this.#put(segment, this.builder.frame, durable);
     } catch (error) {
       this.tailUncertain = true;
@@ -277,23 +272,8 @@ export class SegmentLog {
     } else {
       this.statistics.unsyncedBytes += header.frameBytes;
     }
-    if (header.frameBytes < LARGE_FRAME_BYTES) this.#zeroAhead(segment);
+    if (header.frameBytes < LARGE_FRAME_BYTES) this.#zeroAhead.keep(segment);
     return position;
-  }
-
-  /** Keeps some zeros written ahead of small frames: a sync of them then changes no metadata. */
-  #zeroAhead(segment: Segment): void {
-    const allocated = segment.file.sizeBytes;
-    const step = Math.min(Math.max(segment.framesEnd, SMALLEST_STEP_BYTES), LARGEST_STEP_BYTES);
-    if (allocated - segment.framesEnd > step / 2 || this.#zeroing !== undefined) return;
-    const target = Math.min(segment.framesEnd + step, this.#space.segmentBytes);
-    if (target <= allocated) return;
-    const filling = fillWithZeros(segment.file, target)
-      .catch(() => undefined) // A full disk shows when a frame needs the room.
-      .then(() => {
-        this.#zeroing = undefined;
-      });
-    this.#zeroing = filling;
   }
 
   async #sync(): Promise<void> {
@@ -337,16 +317,8 @@ export class SegmentLog {
     segment.firstSequence = this.#sequence;
     segment.framesEnd = FIRST_FRAME_OFFSET;
     segment.sealed = false;
-    const header = encodeSegmentHeader(this.#storeId, {
-      inUse: true,
-      segmentNumber: segment.number,
-      firstSequence: this.#sequence,
-      previousChecksum: this.#previousChecksum,
-      epoch: this.#epoch,
-    });
     try {
-      // Durable together with the first frame: the same file, the same sync.
-      await segment.file.write(header, 0);
+      await this.#writeHeader(segment);
     } catch (error) {
       this.#space.putBack(segment);
       throw error;
@@ -356,12 +328,24 @@ export class SegmentLog {
     return segment;
   }
 
+  /** Durable together with the first frame: the same file, the same sync. */
+  #writeHeader(segment: Segment): Promise<void> {
+    const header = encodeSegmentHeader(this.#storeId, {
+      inUse: true,
+      segmentNumber: segment.number,
+      firstSequence: segment.firstSequence,
+      previousChecksum: this.#previousChecksum,
+      epoch: this.#epoch,
+    });
+    return segment.file.write(header, 0);
+  }
+
   /**
    * Ends the active segment. What is in it becomes durable before the next one begins; the footer
    * only saves time, so a disk that has no room for it does not matter.
    */
   async #seal(segment: Segment): Promise<void> {
-    await this.#zeroing;
+    await this.#zeroAhead.done;
     await this.#sync();
     try {
       await this.#entries.writeFooter(
@@ -409,5 +393,6 @@ export class SegmentLog {
 }
 
 function isOutOfSpace(error: unknown): boolean {
-  return systemErrorCode(error) === "ENOSPC";
+  const code = systemErrorCode(error);
+  return code === "ENOSPC" || code === "EDQUOT";
 }

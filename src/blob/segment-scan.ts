@@ -27,6 +27,12 @@ export interface ScannedFrame {
 export class SegmentScan {
   #buffer: Uint8Array = new Uint8Array(0);
   #length = 0;
+  readonly #frameSeed: number;
+
+  /** @param frameSeed of the store, see `frameSeedOf`: what another store wrote is no frame here */
+  constructor(frameSeed: number) {
+    this.#frameSeed = frameSeed;
+  }
 
   async load(file: LogFile, segmentBytes: number): Promise<void> {
     const wanted = Math.min(file.sizeBytes, segmentBytes);
@@ -52,7 +58,7 @@ export class SegmentScan {
 
   anyFrameAt(offset: number): ScannedFrame | undefined {
     if (offset + FRAME_HEADER_BYTES > this.#length) return undefined;
-    const header = decodeFrameHeader(this.#buffer.subarray(offset, this.#length));
+    const header = decodeFrameHeader(this.#buffer.subarray(offset, this.#length), this.#frameSeed);
     if (header === undefined || offset + header.frameBytes > this.#length) return undefined;
     const metaBytes = payloadStart(header.blobCount, header.notesBytes);
     return { header, offset, meta: this.bytes(offset, metaBytes) };

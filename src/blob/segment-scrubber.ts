@@ -52,7 +52,7 @@ export class SegmentScrubber {
     const isCurrent = loaded?.segment === segment && loaded.number === segment.number;
     // The active segment grows: its entries are read anew for each pass.
     if (isCurrent && piece > 0) return loaded.entries;
-    const entries = await SegmentEntries.load(segment, this.#space.segmentBytes);
+    const entries = await SegmentEntries.load(segment, this.#space);
     this.#loaded = { segment, number: segment.number, entries };
     return entries;
   }

@@ -1,6 +1,11 @@
 import type { LogDisk, LogFile } from "./log-disk.ts";
 import { MAX_SEGMENT_SLOTS } from "./blob-index.ts";
-import { encodeSegmentHeader, FIRST_FRAME_OFFSET, SECTOR_BYTES } from "./segment-format.ts";
+import {
+  encodeSegmentHeader,
+  FIRST_FRAME_OFFSET,
+  frameSeedOf,
+  SECTOR_BYTES,
+} from "./segment-format.ts";
 
 /** One file of the log. The slot names the file for good; the segment in it changes. */
 export interface Segment {
@@ -37,6 +42,7 @@ const ZERO_PIECE_BYTES = 1024 * 1024;
 export class SegmentSpace {
   readonly disk: LogDisk;
   readonly segmentBytes: number;
+  readonly frameSeed: number;
   readonly segments: (Segment | undefined)[] = [];
   readonly #storeId: Uint8Array;
   readonly #free: Segment[] = [];
@@ -50,6 +56,7 @@ export class SegmentSpace {
     this.disk = disk;
     this.segmentBytes = segmentBytes;
     this.#storeId = storeId;
+    this.frameSeed = frameSeedOf(storeId);
   }
 
   get diskBytes(): number {
@@ -102,7 +109,8 @@ export class SegmentSpace {
     if (this.#reserve === undefined) {
       const reserve = await this.#freeOrNew();
       try {
-        await fillWithZeros(reserve.file, Math.min(SMALL_RESERVE_BYTES, this.segmentBytes));
+        const targetBytes = Math.min(SMALL_RESERVE_BYTES, this.segmentBytes);
+        if (await fillWithZeros(reserve.file, targetBytes)) await reserve.file.sync();
       } catch (error) {
         this.#free.push(reserve);
         throw error;
@@ -115,7 +123,7 @@ export class SegmentSpace {
   /** In the background: it takes a while, and a reserve that is not yet whole is one, too. */
   async #growReserve(reserve: Segment): Promise<void> {
     try {
-      await fillWithZeros(reserve.file, this.segmentBytes);
+      if (await fillWithZeros(reserve.file, this.segmentBytes)) await reserve.file.sync();
     } catch {
       // The disk is full; what it is now has to do.
     } finally {
@@ -192,14 +200,18 @@ export function newSegment(slot: number, file: LogFile): Segment {
   };
 }
 
-/** Writes zeros from the end of the file on: a write within a file commits sooner than one that
- * makes it longer, and it cannot run out of space. */
-export async function fillWithZeros(file: LogFile, targetBytes: number): Promise<void> {
-  if (file.sizeBytes >= targetBytes) return;
+/**
+ * Writes zeros from the end of the file on: once they are synced, a write within the file commits
+ * sooner than one that makes it longer, and it cannot run out of space.
+ *
+ * @returns whether anything was written
+ */
+export async function fillWithZeros(file: LogFile, targetBytes: number): Promise<boolean> {
+  if (file.sizeBytes >= targetBytes) return false;
   const zeros = new Uint8Array(Math.min(ZERO_PIECE_BYTES, targetBytes - file.sizeBytes));
   while (file.sizeBytes < targetBytes) {
     const at = file.sizeBytes - (file.sizeBytes % SECTOR_BYTES);
     await file.write(zeros.subarray(0, Math.min(zeros.length, targetBytes - at)), at);
   }
-  await file.sync();
+  return true;
 }

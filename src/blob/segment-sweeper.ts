@@ -31,10 +31,14 @@ export class SegmentSweeper {
     this.#log = log;
   }
 
-  /** @param before only segments with a lower number: the log since the checkpoint stays */
+  /**
+   * A segment that holds blobs which cannot be listed ends the sweep: they would be lost with it.
+   *
+   * @param before only segments with a lower number: the log since the checkpoint stays
+   */
   async sweep(before: number, options: SweepOptions): Promise<SweepReport> {
     const report: SweepReport = { segmentsFreed: 0, bytesFreed: 0, blobsCopied: 0, bytesCopied: 0 };
-    const live = await this.#liveBytes();
+    const { live, held } = await this.#shares();
     const victims = this.#space.segments
       .filter((segment) => segment !== undefined)
       .filter((segment) => segment.number > 0 && segment.number < before)
@@ -44,7 +48,7 @@ export class SegmentSweeper {
       .toSorted((left, right) => left.share - right.share);
     try {
       for (const { segment } of victims) {
-        await this.#empty(segment, report);
+        await this.#empty(segment, held[segment.slot] ?? 0, report);
         await options.pace();
       }
     } catch (error) {
@@ -53,20 +57,24 @@ export class SegmentSweeper {
     return report;
   }
 
-  async #liveBytes(): Promise<number[]> {
+  /** By slot: the bytes that are marked, and the entries of the index. */
+  async #shares(): Promise<{ live: number[]; held: number[] }> {
     const live: number[] = [];
+    const held: number[] = [];
     const { index } = this.#state;
     for (let shard = 0; shard < index.shardCount; shard++) {
       index.forEachOfShard(shard, (slot, lengthBytes, mark) => {
+        held[slot] = (held[slot] ?? 0) + 1;
         if (mark > 0) live[slot] = (live[slot] ?? 0) + lengthBytes;
       });
       if (shard % SHARDS_A_TURN === 0) await nextTurn();
     }
-    return live;
+    return { live, held };
   }
 
-  async #empty(segment: Segment, report: SweepReport): Promise<void> {
-    const entries = await SegmentEntries.load(segment, this.#space.segmentBytes);
+  async #empty(segment: Segment, heldBlobs: number, report: SweepReport): Promise<void> {
+    const entries = await SegmentEntries.load(segment, this.#space);
+    await this.#refuseUnlisted(segment, entries, heldBlobs);
     const live = await this.#dropUnmarked(segment, entries);
     const copyBytes = Math.min(MAX_COPY_BYTES, this.#log.maxBatchBytes);
     let at = 0;
@@ -85,6 +93,29 @@ export class SegmentSweeper {
     await this.#space.release(segment);
     report.segmentsFreed++;
     report.bytesFreed += sizeBytes;
+  }
+
+  /** Without a footer a damaged frame hides its blobs, which may be whole and wanted. */
+  async #refuseUnlisted(
+    segment: Segment,
+    entries: SegmentEntries,
+    heldBlobs: number,
+  ): Promise<void> {
+    const { index } = this.#state;
+    const { hashes } = entries;
+    let listed = 0;
+    for (let place = 0; place < entries.count; place++) {
+      if (index.findAt(hashes, entries.hashAt(place), segment.slot, entries.offset(place))) {
+        listed++;
+      }
+      if (place % ENTRIES_A_TURN === ENTRIES_A_TURN - 1) await nextTurn();
+    }
+    if (listed >= heldBlobs) return;
+    throw new StoreFault(
+      "damaged",
+      `the sweep stops: ${heldBlobs - listed} blobs in segment-${segment.slot} are not in any ` +
+        "frame that can be read",
+    );
   }
 
   /** The places of the entries that stay. */

@@ -12,6 +12,12 @@ export interface AutoCollectorOptions {
   readonly onEnd?: (bytesFreed: number, failure: string | null) => void;
 }
 
+interface Progress {
+  readonly appendedBytes: number;
+  readonly deletions: number;
+  readonly noSpaceFaults: number;
+}
+
 const CHECK_EVERY_MS = 60_000;
 const MIN_BYTES = 256 * 1024 * 1024;
 const MIN_SHARE = 0.25;
@@ -19,16 +25,16 @@ const MIN_SHARE = 0.25;
 /**
  * Collects garbage from time to time: what is overwritten or deleted is about as much as what is
  * appended, so the work stays in proportion to the writes. A store that nobody writes is left alone,
- * except after snapshots were deleted.
+ * except after something was deleted. When there is no space for a write a collection is due as well.
  */
 export class AutoCollector {
   readonly #cas: CasStore;
   readonly #options: Required<Omit<AutoCollectorOptions, "onEnd">>;
   #timer: NodeJS.Timeout | undefined;
   #running: Promise<void> | undefined;
-  #appendedBytes: number;
-  #snapshots: number;
   readonly #onEnd: AutoCollectorOptions["onEnd"];
+  /** What there was when the last collection that came to its end began. */
+  #collected: Progress;
   readonly #controller = new AbortController();
 
   constructor(cas: CasStore, options: AutoCollectorOptions = {}) {
@@ -39,8 +45,13 @@ export class AutoCollector {
       minBytes: options.minBytes ?? MIN_BYTES,
       minShare: options.minShare ?? MIN_SHARE,
     };
-    this.#appendedBytes = cas.store.statistics.appendedBytes;
-    this.#snapshots = cas.catalog.deletedSnapshots;
+    this.#collected = this.#progress();
+  }
+
+  #progress(): Progress {
+    const { store, catalog, noSpaceFaults } = this.#cas;
+    const { appendedBytes } = store.statistics;
+    return { appendedBytes, deletions: catalog.deletions, noSpaceFaults };
   }
 
   start(): void {
@@ -52,18 +63,20 @@ export class AutoCollector {
   }
 
   isDue(): boolean {
-    const { appendedBytes, diskBytes } = this.#cas.store.statistics;
-    const appended = appendedBytes - this.#appendedBytes;
-    if (this.#cas.catalog.deletedSnapshots > this.#snapshots) return true;
+    const { appendedBytes, deletions, noSpaceFaults } = this.#progress();
+    const appended = appendedBytes - this.#collected.appendedBytes;
+    if (deletions > this.#collected.deletions) return true;
+    if (noSpaceFaults > this.#collected.noSpaceFaults) return true;
+    const { diskBytes } = this.#cas.store.statistics;
     return appended >= this.#options.minBytes && appended >= diskBytes * this.#options.minShare;
   }
 
   async #collect(): Promise<void> {
-    this.#appendedBytes = this.#cas.store.statistics.appendedBytes;
-    this.#snapshots = this.#cas.catalog.deletedSnapshots;
+    const progress = this.#progress();
     try {
       const collector = new GarbageCollector(this.#cas);
       const { bytesFreed } = await collector.collect({ signal: this.#controller.signal });
+      this.#collected = progress;
       this.#onEnd?.(bytesFreed, null);
     } catch (error) {
       if (this.#controller.signal.aborted) return;

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { StoreFault } from "../blob/blob-store.ts";
 import { CrashDisk, seededRandom } from "../blob/crash-disk.testing.ts";
+import { HASH_BYTES, hashOf } from "../blob/hash.ts";
 import { UsageError } from "../errors.ts";
 import { BlockStatus } from "../storage/block-storage.ts";
 import { finish, TestDisk, testArena } from "../storage/block-storage.testing.ts";
@@ -11,6 +12,7 @@ import { Snapshots } from "./snapshots.ts";
 import type { Volume } from "./volume.ts";
 
 const arena = testArena();
+const NODE_MAGIC = "aoed merkle node";
 
 function attach(cas: CasStore): TestDisk {
   const options = { memory: arena.bytes, cacheBytes: 4096, groupBytes: 8192 };
@@ -155,3 +157,52 @@ test("a full disk at every write harms nothing acknowledged, and space is used a
   }
   expect(reached).toBeGreaterThan(30);
 }, 120_000);
+
+test("a tree that cannot be built holds up no other one, and keeps its changes", async () => {
+  const disk = new CrashDisk();
+  let cas = await openCas(disk);
+  const disks = new Map<string, TestDisk>();
+  const write = async (name: string, block: number, value: number): Promise<void> => {
+    const testDisk = disks.get(name) as TestDisk;
+    testDisk.reuseMemory();
+    expect(await finish(testDisk, [testDisk.write(block, 1, value)])).toEqual([BlockStatus.ok]);
+  };
+  for (const name of ["broken", "whole"]) {
+    await cas.createVolume(name, 1000 * BLOCK_BYTES, BLOCK_BYTES);
+    disks.set(name, new TestDisk(cas.openVolume(name, { memory: arena.bytes }), arena));
+    await write(name, 0, name.length);
+  }
+  await cas.checkpoint();
+  damageTop(disk, cas.state("broken").base.top);
+  const before = cas.state("whole").base.top;
+  await write("broken", 8, 3);
+  for (let block = 1; block < 60; block++) await write("whole", block, block);
+  const tailBytes = cas.store.tailBytes;
+  for (let time = 0; time < 2; time++) {
+    await expect(cas.checkpoint()).rejects.toThrow(/volume 'broken': .*damaged/);
+    expect(cas.state("whole").isClean).toBe(true);
+  }
+  expect(cas.state("whole").base.top).not.toEqual(before);
+  expect(cas.store.tailBytes).toBeLessThan(tailBytes / 2);
+  // As after a crash: the changes of the broken one are in the image.
+  cas = await openCas(disk.reboot({ random: () => 0 }));
+  const broken = new TestDisk(cas.openVolume("broken", { memory: arena.bytes }), arena);
+  expect((await broken.readBack(8, 1))[0]).toBe(3);
+  const read = broken.read(0, 1);
+  expect(await finish(broken, [read])).toEqual([BlockStatus.unreadable]);
+});
+
+/** Flips a bit of a node, which is stored as it is hashed. */
+function damageTop(disk: CrashDisk, top: Uint8Array): void {
+  for (const name of disk.files().keys()) {
+    const content = Buffer.from(disk.contents(name));
+    for (let at = content.indexOf(NODE_MAGIC); at >= 0; at = content.indexOf(NODE_MAGIC, at + 1)) {
+      const children = content[at + 18] ?? 0;
+      const node = content.subarray(at, at + 40 + children * HASH_BYTES);
+      if (Buffer.compare(hashOf(node), top) !== 0) continue;
+      disk.flipBit(name, at + 41, 0);
+      return;
+    }
+  }
+  throw new Error("the node is not to be found");
+}

@@ -56,6 +56,8 @@ export class CasStore {
   readonly log: (level: "warn" | "error", message: string) => void;
   /** A garbage collection is marking. */
   isCollecting = false;
+  /** Groups of writes for which there was no space, since the store was opened. */
+  noSpaceFaults = 0;
   readonly #options: CasStoreOptions;
   readonly #open = new Map<VolumeState, Volume>();
   #checkpointing: Promise<void> | undefined;
@@ -153,6 +155,9 @@ export class CasStore {
   #attach(state: VolumeState, description: string, options: VolumeOptions): Volume {
     const volume = new Volume(state, this.store, description, options, {
       committed: () => this.#checkLimits(state),
+      failed: ({ kind }) => {
+        if (kind === "noSpace") this.noSpaceFaults++;
+      },
       damaged: (firstLba, lengthSectors, blob) => {
         const range = `LBA ${firstLba} to ${firstLba + lengthSectors - 1}`;
         this.log("error", `${description}: ${range} cannot be read: ${blob}`);
@@ -240,18 +245,30 @@ export class CasStore {
       });
   }
 
-  /** Builds the trees of all volumes, and lets the log begin anew after that. */
+  /**
+   * Builds the trees of all volumes, and lets the log begin anew after that. A tree that cannot be
+   * built stays as it is, with the changes on top of it, and holds up no other one.
+   *
+   * @throws StoreFault when that happened to any of them, in the end
+   */
   checkpoint(): Promise<void> {
     return this.mutex.run(() => this.checkpointAll());
   }
 
   /** The same for those who hold the mutex. */
   async checkpointAll(): Promise<void> {
+    let fault: StoreFault | undefined;
     for (const state of this.catalog.volumes.values()) {
       const subject = this.subject(state);
-      if (!isCheckpointed(subject)) await checkpointVolume(subject);
+      if (isCheckpointed(subject)) continue;
+      await checkpointVolume(subject).catch((error: unknown) => {
+        if (!(error instanceof StoreFault)) throw error;
+        const message = `volume '${state.record.name}': ${error.message}`;
+        fault ??= new StoreFault(error.kind, message, { cause: error });
+      });
     }
     await this.store.checkpoint(() => this.catalog.encode());
+    if (fault !== undefined) throw fault;
   }
 
   /** Whether opening the store again would have to read more than it had to this time. */

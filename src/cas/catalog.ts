@@ -66,8 +66,8 @@ export class Catalog implements NoteReader {
   readonly snapshots = new Map<string, SnapshotRecord>();
   nextVolume = 1;
   nextSnapshot = 1;
-  /** Since the store was opened. */
-  deletedSnapshots = 0;
+  /** Volumes and snapshots, since the store was opened. */
+  deletions = 0;
   scrub: ScrubState = { cursor: 0, completed: null };
 
   image(bytes: Uint8Array): void {
@@ -96,6 +96,7 @@ export class Catalog implements NoteReader {
         break;
       case "delete-volume":
         this.volumes.delete(operation.id);
+        this.deletions++;
         break;
       case "resize":
         this.volumes.get(operation.id)?.grow(operation.sizeBytes);
@@ -112,7 +113,7 @@ export class Catalog implements NoteReader {
         break;
       case "delete-snapshot":
         this.snapshots.delete(operation.id);
-        this.deletedSnapshots++;
+        this.deletions++;
         break;
       case "counters":
         this.nextVolume = operation.nextVolume;

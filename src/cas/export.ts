@@ -2,6 +2,7 @@ import { open } from "node:fs/promises";
 import { StoreFault } from "../blob/blob-store.ts";
 import { systemErrorCode, UsageError } from "../errors.ts";
 import type { CasStore } from "./cas-store.ts";
+import { writeWhole } from "./image-file.ts";
 import type { RootDescriptor } from "./merkle-node.ts";
 import { Snapshots } from "./snapshots.ts";
 import { readContent } from "./tree-content.ts";
@@ -64,7 +65,7 @@ async function writeImage(
     const writeOut = async (): Promise<void> => {
       for (const { position, data } of pieces.splice(0)) {
         const length = Math.min(data.length, root.sizeBytes - position);
-        await file.write(data, 0, length, position);
+        await writeWhole(file, data.subarray(0, length), position);
       }
     };
     await readContent(cas.store, root, {

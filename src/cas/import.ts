@@ -4,6 +4,7 @@ import { BlockRequest, BlockStatus, SECTOR_BYTES } from "../storage/block-storag
 import { blockDeviceSize } from "../system/block-device.ts";
 import type { CasStore } from "./cas-store.ts";
 import type { SnapshotRecord } from "./catalog.ts";
+import { readWhole } from "./image-file.ts";
 import { Snapshots } from "./snapshots.ts";
 
 export interface ImportOptions {
@@ -91,8 +92,7 @@ async function copy(
       await running[place];
       const length = Math.min(pieceBytes, sizeBytes - position);
       const data = memory.subarray(place * pieceBytes, place * pieceBytes + length);
-      data.fill(0);
-      await file.read(data, 0, length, position);
+      await readWhole(file, data, position);
       options.onProgress?.({ sizeBytes, readBytes: position + length });
       // A new volume is zero already.
       if (Buffer.compare(data, ZEROS.subarray(0, length)) === 0) continue;

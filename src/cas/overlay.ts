@@ -74,6 +74,8 @@ export interface OverlayVisitor {
  */
 export class Overlay {
   entryCount = 0;
+  /** A node as a whole was zeroed: leaves below it have changed that nothing here names. */
+  hasClearedNodes = false;
   #root: OverlayNode | Region;
   #level: number;
   #isEmpty = true;
@@ -153,6 +155,7 @@ export class Overlay {
     if (first === 0 && end >= spanOf(this.#level)) {
       this.#root = makeNode(this.#level);
       this.#root.cleared = true;
+      this.hasClearedNodes = true;
       this.entryCount = 0;
       return;
     }
@@ -177,6 +180,7 @@ export class Overlay {
         }
         child = makeNode(node.level - 1);
         child.cleared = true;
+        this.hasClearedNodes = true;
         node.children.set(index, child);
         continue;
       }

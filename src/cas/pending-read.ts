@@ -2,19 +2,35 @@ import { type BlockRequest, BlockStatus } from "../storage/block-storage.ts";
 
 const NO_MEMORY = new Uint8Array(0);
 
+/** Reads that began between two drains. */
+export class ReadEpoch {
+  running = 0;
+  readonly #ended = Promise.withResolvers<void>();
+
+  /** Resolves with `end`. */
+  get ended(): Promise<void> {
+    return this.#ended.promise;
+  }
+
+  /** The last of its reads is done, and no other one joins it. */
+  end(): void {
+    this.#ended.resolve();
+  }
+}
+
 /** A read whose parts are being gathered. Pooled. */
 export class PendingRead {
   /** Parts that are not there yet; -1 when the read is complete. */
   waitingFor = 0;
   /** Where the parts go. */
   target: Uint8Array = NO_MEMORY;
-  epoch = 0;
+  epoch: ReadEpoch | undefined;
   /** Instead of a request's `completed`. */
   done: ((isRead: boolean) => void) | undefined;
   #request: BlockRequest | null = null;
   #failedLba = -1;
 
-  begin(request: BlockRequest | null, memory: Uint8Array, epoch: number): void {
+  begin(request: BlockRequest | null, memory: Uint8Array, epoch: ReadEpoch): void {
     this.#request = request;
     this.target = memory;
     this.epoch = epoch;

@@ -3,13 +3,14 @@ import { FrameArena } from "../arena/frame-arena.ts";
 import { CrashDisk } from "../blob/crash-disk.testing.ts";
 import { FileStore } from "../blob/file-store.ts";
 import { BlockStatus } from "../storage/block-storage.ts";
-import { finish, TestDisk } from "../storage/block-storage.testing.ts";
+import { finish, TestDisk, type TestRequest } from "../storage/block-storage.testing.ts";
 import { AutoCollector } from "./auto-collector.ts";
 import { CasStore } from "./cas-store.ts";
 import { GarbageCollector } from "./garbage-collector.ts";
 import { SnapshotTimer } from "./snapshot-timer.ts";
 import { Snapshots } from "./snapshots.ts";
 import { SpaceAccounting } from "./space.ts";
+import type { Volume } from "./volume.ts";
 
 const MIB = 1024 * 1024;
 
@@ -246,6 +247,71 @@ test("garbage is collected by itself when enough was written or a snapshot is go
   await expect.poll(() => cas.store.statistics.blobs, { timeout: 5000 }).toBeLessThan(blobs / 2);
   await collector.stop();
   await cas.close();
+});
+
+test("a rollback undoes every write that was acknowledged before it", async () => {
+  const fixture = await new Fixture().open();
+  const { cas, snapshots } = fixture;
+  await cas.createVolume("disk", MIB);
+  const memory = fixture.arena.bytes;
+  const volume = cas.openVolume("disk", { memory, durability: "writeback" });
+  const disk = new TestDisk(volume, fixture.arena);
+  await fill(disk, [0, 10], 1);
+  const { id } = await snapshots.create("disk");
+  // The first write is on its way to the disk, the second one waits in a group behind it.
+  const first = [disk.write(0, 8, 2), disk.flush()];
+  disk.submit();
+  const second = disk.write(80, 8, 2);
+  disk.submit();
+  expect([first[0]?.completions, first[1]?.completions, second.completions]).toEqual([1, 0, 1]);
+  const { safety } = await snapshots.rollback("disk", id);
+  await volume.drain();
+  expect(await fixture.values(disk, [0, 10])).toEqual([1, 1]);
+  expect(await fixture.snapshotValues(safety.id, [0, 10])).toEqual([2, 2]);
+  await cas.close();
+});
+
+test("writes beyond the end of what a rollback brings back fail, and nothing else does", async () => {
+  const fixture = await new Fixture().open();
+  const { cas, snapshots } = fixture;
+  const sizeBytes = 999 * 4096 + 1024;
+  await cas.createVolume("disk", sizeBytes);
+  const disk = fixture.attach("disk");
+  await fill(disk, [0, 1], 1);
+  const { id } = await snapshots.create("disk");
+  await cas.resizeVolume("disk", 40_000 * 4096);
+  await fill(disk, [39_000], 3);
+  // Handed over while the rollback holds writes back.
+  const { writer } = disk.storage as Volume;
+  const hold = writer.hold.bind(writer);
+  let requests: TestRequest[] = [];
+  writer.hold = async () => {
+    await hold();
+    disk.reuseMemory();
+    requests = [
+      disk.write(8, 8, 4),
+      disk.write(39_000 * 8, 8, 4),
+      disk.write(999 * 8, 8, 4),
+      disk.trim(900 * 8, 5000 * 8),
+      disk.trim(30_000 * 8, 80),
+      disk.trim(0, 8),
+      disk.write(998 * 8, 8, 4),
+    ];
+    disk.submit();
+  };
+  await snapshots.rollback("disk", id);
+  const { ok, writeFault: fault } = BlockStatus;
+  expect(await finish(disk, requests)).toEqual([ok, fault, fault, fault, fault, ok, ok]);
+  const record = await snapshots.create("disk");
+  expect(record.size).toBe(sizeBytes);
+  expect(await fixture.snapshotValues(record.id, [0, 1, 997, 998])).toEqual([0, 4, 0, 4]);
+  await cas.resizeVolume("disk", 40_000 * 4096);
+  expect(await fixture.values(disk, [1, 998, 999, 39_000])).toEqual([4, 4, 0, 0]);
+  await cas.close();
+  await fixture.open();
+  await fixture.cas.checkpoint();
+  expect(await fixture.values(fixture.attach("disk"), [1, 999, 39_000])).toEqual([4, 0, 0]);
+  await fixture.cas.close();
 });
 
 test("a clone survives the collection that its snapshot did not", async () => {

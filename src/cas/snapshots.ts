@@ -108,14 +108,15 @@ export class Snapshots {
   }
 
   /**
-   * Gives a volume the content (and size) of a snapshot, also while it is used: writes that arrive
-   * meanwhile wait and take effect afterwards. What it held before is kept as a snapshot; newer
+   * Gives a volume the content (and size) of a snapshot, also while it is used: writes acknowledged
+   * before take effect before, those that arrive meanwhile wait and take effect afterwards. What it held before is kept as a snapshot; newer
    * snapshots stay.
    */
-  rollback(
+  async rollback(
     volumeName: string,
     reference: string,
   ): Promise<{ restored: SnapshotRecord; safety: SnapshotRecord }> {
+    await this.#cas.opened(this.#cas.state(volumeName))?.drain();
     return this.#cas.mutex.run(async () => {
       const state = this.#cas.state(volumeName);
       const restored = this.get(reference);

@@ -1,7 +1,8 @@
-import { mkdtemp, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { truncateSync } from "node:fs";
+import { mkdtemp, open as openFile, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
 import { CrashDisk, seededRandom } from "../blob/crash-disk.testing.ts";
 import { FileStore } from "../blob/file-store.ts";
 import { openFileStore } from "../blob/open-file-store.ts";
@@ -43,6 +44,15 @@ function makeImage(seed: number): Buffer {
   image.fill("the end", 12 * MIB);
   return image;
 }
+
+/** `read` and `write` of a file. */
+type Transfer = (
+  this: unknown,
+  data: Uint8Array,
+  from: number,
+  length: number,
+  position: number,
+) => Promise<unknown>;
 
 async function imageFile(image: Buffer): Promise<string> {
   const path = join(folder, `image-${Math.random()}`);
@@ -95,6 +105,49 @@ describe("an image", () => {
     expect(blocks * 512).toBeLessThan(MIB);
     await expect(exportImage(cas, path, { volume: "disk" })).rejects.toThrow(/EEXIST.*remove it/);
     await exportImage(cas, path, { volume: "disk", overwrite: true });
+    await cas.close();
+  });
+
+  test("goes in and comes out whole when the system takes and gives less than it is asked", async () => {
+    const cas = await openOn(new CrashDisk());
+    const image = makeImage(5).subarray(0, 2 * MIB + 700);
+    const source = await imageFile(image);
+    const handle = await openFile(source);
+    const methods = Object.getPrototypeOf(handle) as Record<"read" | "write", Transfer>;
+    await handle.close();
+    let shortened = 0;
+    for (const name of ["read", "write"] as const) {
+      const whole = methods[name];
+      vi.spyOn(methods, name).mockImplementation(function (this: unknown, data, from, length, at) {
+        if (length <= 1000) return whole.call(this, data, from, length, at);
+        shortened++;
+        return whole.call(this, data, from, Math.ceil(length * 0.7), at);
+      });
+    }
+    const path = join(folder, "in parts");
+    try {
+      await importImage(cas, source, { volume: "disk" });
+      expect(shortened).toBeGreaterThan(2);
+      shortened = 0;
+      await exportImage(cas, path, { volume: "disk" });
+      expect(shortened).toBeGreaterThan(2);
+    } finally {
+      vi.restoreAllMocks();
+    }
+    const found = await readFile(path);
+    expect(image.equals(found.subarray(0, image.length))).toBe(true);
+    await cas.close();
+  });
+
+  test("that gets shorter while it is read is refused, and leaves no volume", async () => {
+    const cas = await openOn(new CrashDisk());
+    const source = await imageFile(makeImage(6));
+    const importing = importImage(cas, source, {
+      volume: "disk",
+      onProgress: () => truncateSync(source, MIB + 4096),
+    });
+    await expect(importing).rejects.toThrow(/ends at 1052672/);
+    expect(cas.volumes()).toEqual([]);
     await cas.close();
   });
 

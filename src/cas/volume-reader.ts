@@ -11,7 +11,7 @@ import { ARITY, spanOf } from "./geometry.ts";
 import { NodeReader } from "./node-reader.ts";
 import { Found } from "./overlay.ts";
 import type { PageCache } from "./page-cache.ts";
-import { PendingRead } from "./pending-read.ts";
+import { PendingRead, ReadEpoch } from "./pending-read.ts";
 import { copyPart, fillPart, type ReadPart } from "./read-part.ts";
 import { ReadAhead } from "./read-ahead.ts";
 import type { VolumeState } from "./volume-state.ts";
@@ -44,10 +44,9 @@ export class VolumeReader {
   readonly #leafLoads = new Map<number, Promise<Uint8Array>>();
   /** Leaves that a tree under construction has put into the page cache. */
   readonly builtLeaves = new Set<number>();
-  /** Reads under way, by the epoch in which they began; see `drain`. */
-  readonly #running = [0, 0];
-  #epoch = 0;
-  #drained: (() => void) | undefined;
+  /** The epoch of reads that begin now, and older ones with reads under way; see `drain`. */
+  #epoch = new ReadEpoch();
+  readonly #olderEpochs = new Set<ReadEpoch>();
 
   /** @param groups writes on their way, oldest first; a live list */
   constructor(
@@ -100,14 +99,13 @@ export class VolumeReader {
     this.#store.submit();
   }
 
-  /** Resolves when every read that is under way now is done. One caller at a time. */
-  drain(): Promise<void> {
-    const epoch = this.#epoch;
-    this.#epoch ^= 1;
-    if (this.#running[epoch] === 0) return Promise.resolve();
-    return new Promise((resolve) => {
-      this.#drained = resolve;
-    });
+  /** Resolves when every read that is under way now is done. */
+  async drain(): Promise<void> {
+    if (this.#epoch.running > 0) {
+      this.#olderEpochs.add(this.#epoch);
+      this.#epoch = new ReadEpoch();
+    }
+    await Promise.all([...this.#olderEpochs].map((epoch) => epoch.ended));
   }
 
   /** The content of a block below the groups, for one that is written in part. */
@@ -128,7 +126,7 @@ export class VolumeReader {
   #takeRead(request: BlockRequest | null): PendingRead {
     const read = this.#freeReads.pop() ?? new PendingRead();
     read.begin(request, this.#memory, this.#epoch);
-    this.#running[this.#epoch]++;
+    this.#epoch.running++;
     return read;
   }
 
@@ -137,12 +135,8 @@ export class VolumeReader {
     const { epoch } = read;
     read.complete();
     this.#freeReads.push(read);
-    this.#running[epoch]--;
-    if (epoch !== this.#epoch && this.#running[epoch] === 0) {
-      const drained = this.#drained;
-      this.#drained = undefined;
-      drained?.();
-    }
+    if (epoch === undefined || --epoch.running > 0) return;
+    if (this.#olderEpochs.delete(epoch)) epoch.end();
   }
 
   #readBlock(

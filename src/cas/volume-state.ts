@@ -30,8 +30,11 @@ export class VolumeState {
   frozen: Overlay | undefined;
   /** Counts the trees that it had: a page of an older tree is of no use. */
   generation = 0;
-  /** Called when another tree holds, with the same content or another, or another size. */
-  onBaseChanged: ((isOtherContent: boolean) => void) | undefined;
+  /**
+   * Called when another tree holds, or another size. `areLeavesStale`: leaves of the old tree may
+   * have changed without having been built.
+   */
+  onBaseChanged: ((areLeavesStale: boolean) => void) | undefined;
 
   constructor(record: VolumeRecord) {
     this.record = record;
@@ -66,8 +69,9 @@ export class VolumeState {
 
   /** The tree with everything before the last cut. */
   adopt(head: Head): void {
+    const areLeavesStale = this.frozen?.hasClearedNodes ?? false;
     this.#setBase(head);
-    this.onBaseChanged?.(false);
+    this.onBaseChanged?.(areLeavesStale);
   }
 
   #setBase(head: Head): void {

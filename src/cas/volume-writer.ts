@@ -1,6 +1,7 @@
 import { BlobBatch, type BlobStore, type StoreFault } from "../blob/blob-store.ts";
 import { HASH_BYTES, hashPieces } from "../blob/hash.ts";
 import {
+  BlockOperation,
   type BlockRequest,
   BlockStatus,
   SECTOR_BYTES,
@@ -47,6 +48,8 @@ export class VolumeWriter {
   #oldContent: OldContent = () => {};
   /** Called when a group has taken effect. */
   onCommitted: (group: WriteGroup) => void = () => {};
+  /** Called when one has not. */
+  onFailed: (fault: StoreFault) => void = () => {};
   #held = 0;
   #idle: (() => void) | undefined;
   /** Acknowledged writes that the store could not take; it is asked again from time to time. */
@@ -223,6 +226,8 @@ export class VolumeWriter {
   }
 
   #append(group: WriteGroup): void {
+    // A rollback may have made the volume smaller while the group waited.
+    group.cutTo(this.#state.record.sizeBytes);
     for (const block of group.failedBlocks) group.slots.delete(block);
     const batch = this.#batch;
     batch.clear();
@@ -272,15 +277,18 @@ export class VolumeWriter {
     this.onCommitted(group);
     const { failedBlocks } = group;
     const failed = failedBlocks.size > 0 ? new Set(failedBlocks) : undefined;
+    const sectors = this.#state.record.sizeBytes / SECTOR_BYTES;
     if (group.durable) this.#statistics.unsyncedSectors = this.#acknowledgedBehind(group);
     const first = group.releaseRequests();
     this.#dropFirst();
     this.#committing = undefined;
-    this.#finish(first, (request) =>
-      failed !== undefined && this.#touches(request, failed)
-        ? BlockStatus.writeFault
-        : BlockStatus.ok,
-    );
+    this.#finish(first, (request) => {
+      const isFlush = request.operation === BlockOperation.flush;
+      if (isFlush) return BlockStatus.ok;
+      const isBeyondEnd = request.lba + request.lengthSectors > sectors;
+      const isFailed = failed !== undefined && this.#touches(request, failed);
+      return isBeyondEnd || isFailed ? BlockStatus.writeFault : BlockStatus.ok;
+    });
     this.submit();
     this.#wake();
   }
@@ -303,6 +311,7 @@ export class VolumeWriter {
 
   /** The group is not in the log. What was acknowledged already is kept, and tried again. */
   failed(group: WriteGroup, fault: StoreFault): void {
+    this.onFailed(fault);
     const first = group.releaseRequests();
     this.#committing = undefined;
     if (group.acknowledgedSectors > 0 && fault.kind !== "unavailable") {

@@ -133,6 +133,60 @@ test("grows while it is used, through more levels of the tree", async () => {
   await store.close();
 });
 
+test.each([
+  ["a region", 40_000],
+  ["all of a volume of one region", 16_384],
+  ["whole subtrees", 128 ** 3 + 40_000],
+])("leaves that were cached are zero after a trim of %s and a checkpoint", async (_, blocks) => {
+  const store = await openInMemory();
+  await store.createVolume("disk", blocks * 4096);
+  const trimmed = blocks > 128 ** 3 ? 128 ** 3 : 16_384;
+  await withVolume(store, "disk", async (testDisk) => {
+    const last = (blocks - 1) * 8;
+    await finish(testDisk, [testDisk.write(80, 8, 7), testDisk.write(last, 8, 9)]);
+    await store.checkpoint();
+    expect((await testDisk.readBack(80, 1))[0]).toBe(7);
+    expect((await testDisk.readBack(last, 1))[0]).toBe(9);
+    await finish(testDisk, [testDisk.trim(0, trimmed * 8)]);
+    await store.checkpoint();
+    expect((await testDisk.readBack(80, 1))[0]).toBe(0);
+    expect((await testDisk.readBack(last, 1))[0]).toBe(trimmed === blocks ? 0 : 9);
+    // A write of a part must not bring the rest of the old block back.
+    await finish(testDisk, [testDisk.write(80, 1, 5)]);
+    await store.checkpoint();
+    const sectors = await testDisk.readBack(80, 8);
+    expect([sectors[0], sectors[512], sectors[4095]]).toEqual([5, 0, 0]);
+  });
+  await store.close();
+});
+
+test("several wait for the reads under way, each for its own", async () => {
+  const store = await openOnDisk(new CrashDisk());
+  await store.createVolume("disk", 16 * MIB);
+  await withVolume(store, "disk", async (testDisk) => {
+    await finish(testDisk, [testDisk.write(0, 8, 1)]);
+  });
+  await store.checkpoint();
+  await withVolume(store, "disk", async (testDisk, volume) => {
+    const first = testDisk.read(0, 8);
+    testDisk.submit();
+    expect(first.completions).toBe(0);
+    const done = [first.completions, first.completions];
+    const drains = [0, 1].map(async (drain) => {
+      await volume.reader.drain();
+      done[drain] = first.completions;
+    });
+    const second = testDisk.read(0, 1);
+    testDisk.submit();
+    const closing = volume.close();
+    await Promise.all([...drains, closing]);
+    expect(done).toEqual([1, 1]);
+    expect(second.completions).toBe(1);
+    await volume.reader.drain();
+  });
+  await store.close();
+});
+
 test("reads a damaged block as a fault that names it, and its neighbours as they are", async () => {
   const disk = new CrashDisk();
   let store = await openOnDisk(disk);

@@ -1,4 +1,4 @@
-import type { BlobStore } from "../blob/blob-store.ts";
+import type { BlobStore, StoreFault } from "../blob/blob-store.ts";
 import { HASH_BYTES, isNullHash } from "../blob/hash.ts";
 import {
   BlockOperation,
@@ -41,6 +41,8 @@ export interface VolumeOptions {
 export interface VolumeEvents {
   /** A group of writes has taken effect. */
   committed(): void;
+  /** A group of writes could not be stored. */
+  failed(fault: StoreFault): void;
   damaged: DamageListener;
   closed(): Promise<void>;
 }
@@ -98,8 +100,9 @@ export class Volume implements BlockStorage {
     this.writer.oldContent = (block, below, target, done) =>
       this.reader.oldContent(block, below, target, done);
     this.writer.onCommitted = (group) => this.#committed(group);
+    this.writer.onFailed = (fault) => events.failed(fault);
     this.#info = this.#makeInfo();
-    state.onBaseChanged = (isOtherContent) => this.#baseChanged(isOtherContent);
+    state.onBaseChanged = (areLeavesStale) => this.#baseChanged(areLeavesStale);
     if (this.#durability === "writeback") {
       const intervalMs = options.writebackIntervalMs ?? 1000;
       this.#timer = setInterval(() => this.writer.sync(), intervalMs);
@@ -214,9 +217,9 @@ export class Volume implements BlockStorage {
     this.#events.committed();
   }
 
-  #baseChanged(isOtherContent: boolean): void {
+  #baseChanged(areLeavesStale: boolean): void {
     this.reader.builtLeaves.clear();
-    if (isOtherContent) this.#pages.clear();
+    if (areLeavesStale) this.#pages.clear();
     if (this.#info.sectors * SECTOR_BYTES === this.state.record.sizeBytes) return;
     this.#info = this.#makeInfo();
     this.onResize?.();

@@ -21,7 +21,7 @@ export class WriteGroup {
   readonly data: Uint8Array;
   /** Block → slot. */
   readonly slots = new Map<number, number>();
-  readonly zeroRanges: ZeroRange[] = [];
+  zeroRanges: ZeroRange[] = [];
   /** Name of each slot's block, once the group is prepared; the null hash for zeros. */
   readonly hashes: Uint8Array;
   /** Must be on stable storage before its requests are complete. */
@@ -156,6 +156,23 @@ export class WriteGroup {
       this.data.set(old.subarray(from, from + SECTOR_BYTES), at);
     }
     this.#markPresent(slot, 0, this.sectorsPerBlock);
+  }
+
+  /** The disk has become smaller: what lies beyond its end cannot be stored. */
+  cutTo(sizeBytes: number): void {
+    const blocks = Math.ceil(sizeBytes / this.blockBytes);
+    for (const [block, slot] of this.slots) {
+      if (block >= blocks) this.failedBlocks.add(block);
+      // The rest of a last block that the size cuts short stays zero, in case the disk grows.
+      const within = Math.max(0, sizeBytes - block * this.blockBytes);
+      if (within < this.blockBytes) {
+        this.data.fill(0, slot * this.blockBytes + within, (slot + 1) * this.blockBytes);
+      }
+    }
+    if (this.zeroRanges.every(({ first, count }) => first + count <= blocks)) return;
+    this.zeroRanges = this.zeroRanges
+      .filter(({ first }) => first < blocks)
+      .map(({ first, count }) => ({ first, count: Math.min(count, blocks - first) }));
   }
 
   /** Whether the group zeroes this block, and has not written it since. */

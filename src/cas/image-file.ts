@@ -1,0 +1,46 @@
+import type { FileHandle } from "node:fs/promises";
+import { UsageError } from "../errors.ts";
+import { SECTOR_BYTES } from "../storage/block-storage.ts";
+
+/** Writes all of `data`; a single call to the system may write less. */
+export async function writeWhole(
+  file: FileHandle,
+  data: Uint8Array,
+  position: number,
+): Promise<void> {
+  for (let written = 0; written < data.length;) {
+    const left = data.length - written;
+    const { bytesWritten } = await file.write(data, written, left, position + written);
+    if (bytesWritten === 0) throw new Error(`nothing could be written at ${position + written}`);
+    written += bytesWritten;
+  }
+}
+
+/**
+ * Reads until `target` is full; a single call to the system may read less. A file that ends within
+ * the last sector has zeros there.
+ *
+ * @throws UsageError when the file ends before
+ */
+export async function readWhole(
+  file: FileHandle,
+  target: Uint8Array,
+  position: number,
+): Promise<void> {
+  for (let read = 0; read < target.length;) {
+    const left = target.length - read;
+    const { bytesRead } = await file.read(target, read, left, position + read);
+    if (bytesRead === 0) {
+      if (left >= SECTOR_BYTES) throw endsEarly(position + read);
+      target.fill(0, read);
+      return;
+    }
+    read += bytesRead;
+  }
+}
+
+function endsEarly(position: number): UsageError {
+  return new UsageError(
+    `the image ends at ${position} now: it became shorter while it was read, import it again`,
+  );
+}
