@@ -3,7 +3,7 @@ import type { FrameArena } from "../arena/frame-arena.ts";
 import { UsageError } from "../errors.ts";
 import type { Log } from "../log/log.ts";
 import { INTERFACE_NAME_LIMIT } from "../system/tap-device.ts";
-import type { EthernetPort } from "./ethernet-port.ts";
+import { type EthernetPort, STALE_AFTER_MS } from "./ethernet-port.ts";
 import { type InterfaceState, listInterfaces } from "./link-monitor.ts";
 import { formatMac } from "./mac-address.ts";
 import { packetFilter } from "./packet-filter.ts";
@@ -42,7 +42,13 @@ export async function openPort(options: OpenPortOptions): Promise<EthernetPort> 
   if (!usesTap) {
     if (state === undefined) throw missing(name, interfaces);
     refuseUnusable(state, bridge, interfaces);
-    const raw = { interfaceName: name, etherType: AOE_ETHER_TYPE, arena, filter };
+    const raw = {
+      interfaceName: name,
+      etherType: AOE_ETHER_TYPE,
+      arena,
+      filter,
+      oldestFrameMs: STALE_AFTER_MS,
+    };
     if (kind === "xdp") return openXdpPort({ ...raw, log });
     const port = openPacketPort(raw);
     log?.info({ interface: name, mac: formatMac(port.link.mac) }, "serving through a raw socket");

@@ -91,7 +91,7 @@ const bothUp = (...ends: WireTester[]): Promise<void> =>
 describe.runIf(isIsolated)("a packet port", () => {
   test("a frame that waited too long in the socket is dropped and counted", async () => {
     const [name, peerName] = pair();
-    const server = station(name);
+    const server = station(name, { oldestFrameMs: STALE_AFTER_MS });
     const peer = station(peerName);
     const send = (): void => {
       const to = server.port.link.mac;

@@ -4,7 +4,6 @@ import { UsageError } from "../errors.ts";
 import { shim } from "../native/shim.ts";
 import { errnoName } from "../system/libc.ts";
 import { DescriptorPort } from "./descriptor-port.ts";
-import { STALE_AFTER_MS } from "./ethernet-port.ts";
 import { type InterfaceState, type InterfaceWatch, watchInterface } from "./link-monitor.ts";
 import { linkOf } from "./link-state.ts";
 import { closedFilter, packetFilter } from "./packet-filter.ts";
@@ -19,7 +18,12 @@ export interface PacketPortOptions {
   sendBufferBytes?: number;
   /** Frames that one call to the kernel moves. */
   batchFrames?: number;
+  /** Frames that waited in the socket for longer than this are dropped; by default none are. */
+  oldestFrameMs?: number;
 }
+
+/** Longer than any frame waits. */
+const NEVER_TOO_OLD_MS = 2 ** 31 - 1;
 
 /**
  * A lost frame costs an initiator at least 100 ms, so the buffers hold some thousand jumbo frames.
@@ -55,6 +59,7 @@ export function openPacketPort(options: PacketPortOptions): PacketPort {
  */
 export class PacketPort extends DescriptorPort {
   readonly #etherType: number;
+  readonly #oldestFrameMs: number;
   readonly #socket: number;
   readonly #watch: InterfaceWatch;
   #filter: Uint8Array;
@@ -68,6 +73,7 @@ export class PacketPort extends DescriptorPort {
     initial: InterfaceState,
   ) {
     super(options.interfaceName, linkOf(initial, undefined), options);
+    this.#oldestFrameMs = options.oldestFrameMs ?? NEVER_TOO_OLD_MS;
     this.#etherType = options.etherType;
     this.#filter = options.filter ?? packetFilter();
     this.#socket = socket;
@@ -101,7 +107,7 @@ export class PacketPort extends DescriptorPort {
       this.received.lengths,
       count,
       FRAME_CAPACITY_BYTES,
-      STALE_AFTER_MS,
+      this.#oldestFrameMs,
     );
   }
 
