@@ -6,12 +6,14 @@ import { UsageError } from "../errors.ts";
 import { BlockStatus } from "../storage/block-storage.ts";
 import { finish, TestDisk, testArena } from "../storage/block-storage.testing.ts";
 import type { CasStore } from "./cas-store.ts";
-import { BLOCK_BYTES, BLOCKS, openCas } from "./crash-workload.testing.ts";
+import { openCas } from "./crash-workload.testing.ts";
 import { GarbageCollector } from "./garbage-collector.ts";
 import { Snapshots } from "./snapshots.ts";
 import type { Volume } from "./volume.ts";
 
 const arena = testArena();
+const BLOCK_BYTES = 512;
+const BLOCKS = 40_000;
 const NODE_MAGIC = "aoed merkle node";
 
 function attach(cas: CasStore): TestDisk {

@@ -1,7 +1,7 @@
-/** Block → the byte that fills it; a block that is not in the map is zero. */
+/** Sector → the number that fills it; a sector that is not in the map is zero. */
 export type Content = ReadonlyMap<number, number>;
 
-/** A write (value > 0) or a trim (value 0) of whole blocks. */
+/** A write (value > 0) or a trim (value 0) of sectors. */
 export interface Change {
   readonly volume: string;
   readonly first: number;
@@ -9,7 +9,7 @@ export interface Change {
   readonly value: number;
 }
 
-/** An operation that changes more than blocks, and has not been acknowledged yet. */
+/** An operation that changes more than sectors, and has not been acknowledged yet. */
 export type Pending =
   | { readonly kind: "snapshot"; readonly volume: string }
   | { readonly kind: "rollback"; readonly volume: string; readonly to: Content }
@@ -63,10 +63,10 @@ export class CrashModel {
 function applied(content: Content, { first, count, value }: Change): Content {
   const next = new Map(content);
   if (value > 0) {
-    for (let block = first; block < first + count; block++) next.set(block, value);
+    for (let sector = first; sector < first + count; sector++) next.set(sector, value);
   } else {
-    for (const block of next.keys()) {
-      if (block >= first && block < first + count) next.delete(block);
+    for (const sector of next.keys()) {
+      if (sector >= first && sector < first + count) next.delete(sector);
     }
   }
   return next;
@@ -74,6 +74,6 @@ function applied(content: Content, { first, count, value }: Change): Content {
 
 export function isSame(left: Content, right: Content): boolean {
   if (left.size !== right.size) return false;
-  for (const [block, value] of left) if (right.get(block) !== value) return false;
+  for (const [sector, value] of left) if (right.get(sector) !== value) return false;
   return true;
 }

@@ -2,18 +2,28 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { FrameArena } from "../arena/frame-arena.ts";
 import type { CrashDisk } from "../blob/crash-disk.testing.ts";
 import { FileStore } from "../blob/file-store.ts";
-import { BlockRequest, BlockStatus } from "../storage/block-storage.ts";
+import { BlockRequest, BlockStatus, SECTOR_BYTES } from "../storage/block-storage.ts";
 import { CasStore } from "./cas-store.ts";
 import { type Change, type Content, CrashModel, isSame } from "./crash-model.testing.ts";
 import { GarbageCollector } from "./garbage-collector.ts";
 import { Snapshots } from "./snapshots.ts";
 import type { Volume } from "./volume.ts";
 
-export const BLOCK_BYTES = 512;
-/** Three levels of the tree; the places below touch the borders of leaves and regions. */
-export const BLOCKS = 40_000;
-const PLACES = [0, 1, 2, 3, 126, 127, 128, 129, 500, 16382, 16383, 16384, 16385, 39_998, 39_999];
+/** Of two sectors: many writes are of blocks in part. */
+const BLOCK_BYTES = 2 * SECTOR_BYTES;
+/** 40,000 blocks, which takes three levels of the tree. */
+const SECTORS = 80_000;
+/** What one node above the leaves covers. */
+const REGION_SECTORS = 2 * 16_384;
+/** Sectors at the borders of leaves and of regions. */
+const PLACES = [
+  0, 1, 2, 3, 253, 254, 255, 256, 257, 1000, 32_765, 32_766, 32_767, 32_768, 32_769, 79_997, 79_999,
+];
 const MAX_SNAPSHOTS = 5;
+/** Next to nothing, so that reads come from the store. */
+const SMALL_CACHE_BYTES = 4096;
+/** Room for every leaf of the tree that is read. */
+const LARGE_CACHE_BYTES = 512 * 1024;
 
 const arena = new FrameArena(64);
 
@@ -37,17 +47,17 @@ export function openCas(disk: CrashDisk): Promise<CasStore> {
   });
 }
 
-/** All blocks of a disk that may hold something. */
+/** All sectors of a disk that may hold something. */
 export async function contentOf(volume: Volume): Promise<Content> {
   const requests: Request[] = [];
   let used = 0;
   for (const place of PLACES) {
-    for (let block = place; block < Math.min(place + 4, BLOCKS); block++) {
+    for (let sector = place; sector < Math.min(place + 4, SECTORS); sector++) {
       const request = new Request();
-      request.lba = block;
+      request.lba = sector;
       request.lengthSectors = 1;
       request.memoryOffset = used;
-      used += BLOCK_BYTES;
+      used += SECTOR_BYTES;
       requests.push(request);
       volume.read(request);
     }
@@ -57,10 +67,10 @@ export async function contentOf(volume: Volume): Promise<Content> {
   for (const request of requests) {
     const status = await request.done;
     if (status !== BlockStatus.ok)
-      throw new Error(`block ${request.lba} cannot be read: ${status}`);
-    const data = new Uint32Array(arena.memory, request.memoryOffset, BLOCK_BYTES / 4);
+      throw new Error(`sector ${request.lba} cannot be read: ${status}`);
+    const data = new Uint32Array(arena.memory, request.memoryOffset, SECTOR_BYTES / 4);
     const [value] = data;
-    if (!data.every((word) => word === value)) throw new Error(`block ${request.lba} is mixed`);
+    if (!data.every((word) => word === value)) throw new Error(`sector ${request.lba} is mixed`);
     if (value !== 0) content.set(request.lba, value);
   }
   return content;
@@ -74,8 +84,8 @@ export async function snapshotContent(cas: CasStore, id: string): Promise<Conten
   return content;
 }
 
-export function openVolume(cas: CasStore, name: string): Volume {
-  return cas.openVolume(name, { memory: arena.bytes, cacheBytes: 4096, groupBytes: 8192 });
+export function openVolume(cas: CasStore, name: string, cacheBytes = SMALL_CACHE_BYTES): Volume {
+  return cas.openVolume(name, { memory: arena.bytes, cacheBytes, groupBytes: 8192 });
 }
 
 /** Random operations on a store, and the model of what they must leave behind. */
@@ -106,12 +116,17 @@ export class CrashWorkload {
     const workload = new CrashWorkload(cas, model, random);
     if (model.volumes.size === 0) {
       model.pending = { kind: "clone", name: "first", content: new Map() };
-      await cas.createVolume("first", BLOCKS * BLOCK_BYTES, BLOCK_BYTES);
+      await cas.createVolume("first", SECTORS * SECTOR_BYTES, BLOCK_BYTES);
       model.volumes.set("first", new Map());
       model.pending = undefined;
     }
-    for (const name of model.volumes.keys()) workload.#volumes.set(name, openVolume(cas, name));
+    for (const name of model.volumes.keys()) workload.#openVolume(name);
     return workload;
+  }
+
+  #openVolume(name: string): void {
+    const cacheBytes = this.#random() < 0.5 ? SMALL_CACHE_BYTES : LARGE_CACHE_BYTES;
+    this.#volumes.set(name, openVolume(this.#cas, name, cacheBytes));
   }
 
   #pick<T>(items: Iterable<T>): T | undefined {
@@ -127,19 +142,32 @@ export class CrashWorkload {
     else if (choice < 0.8) await this.#clone();
     else if (choice < 0.86) await this.#deleteSomething();
     else if (choice < 0.93) await this.#collect();
-    else await Promise.all([this.#cas.checkpoint(), this.#write()]);
+    else await this.#checkpoint();
     this.model.settle();
   }
 
-  /** Several writes and trims at once, of one volume or of two. */
-  async #write(): Promise<void> {
+  /** What is read before is in the caches after; a write of a part of a block relies on them. */
+  async #checkpoint(): Promise<void> {
+    await this.#checkVolumes();
+    await this.#write(this.#random() < 0.7 ? REGION_SECTORS : 0);
+    this.model.settle();
+    await Promise.all([this.#cas.checkpoint(), this.#write()]);
+    this.model.settle();
+    await this.#checkVolumes();
+  }
+
+  /** Several writes and trims at once, of one volume or of two; first a trim of so many sectors. */
+  async #write(trimFirst = 0): Promise<void> {
     const statuses: Promise<BlockStatus>[] = [];
     const touched = new Set<Volume>();
     const count = 1 + Math.floor(this.#random() * 8);
     for (let index = 0; index < count; index++) {
       const name = this.#pick(this.#volumes.keys()) ?? "";
       const volume = this.#volumes.get(name) as Volume;
-      const change = this.#change(name);
+      const isTrim = index === 0 && trimFirst > 0;
+      const change = isTrim
+        ? { volume: name, first: 0, count: trimFirst, value: 0 }
+        : this.#change(name);
       const request = new Request();
       request.lba = change.first;
       request.lengthSectors = change.count;
@@ -148,7 +176,7 @@ export class CrashWorkload {
       if (change.value === 0) {
         volume.trim(request);
       } else {
-        const words = (change.count * BLOCK_BYTES) / 4;
+        const words = (change.count * SECTOR_BYTES) / 4;
         new Uint32Array(arena.memory, request.memoryOffset, words).fill(change.value);
         volume.write(request);
       }
@@ -162,16 +190,17 @@ export class CrashWorkload {
   }
 
   #change(volume: string): Change {
-    const place = this.#pick(PLACES) as number;
     const isTrim = this.#random() < 0.2;
     const isWide = isTrim && this.#random() < 0.3;
+    // Many trims from the beginning clear whole regions.
+    const place = isWide && this.#random() < 0.5 ? 0 : (this.#pick(PLACES) as number);
     const count = isWide
-      ? 1 + Math.floor(this.#random() * BLOCKS)
+      ? 1 + Math.floor(this.#random() * SECTORS)
       : 1 + Math.floor(this.#random() * 4);
     return {
       volume,
       first: place,
-      count: Math.min(count, BLOCKS - place),
+      count: Math.min(count, SECTORS - place),
       value: isTrim ? 0 : this.#value(),
     };
   }
@@ -216,7 +245,7 @@ export class CrashWorkload {
     this.model.pending = { kind: "clone", name, content };
     await this.#snapshots.clone(id, name);
     this.model.volumes.set(name, content);
-    this.#volumes.set(name, openVolume(this.#cas, name));
+    this.#openVolume(name);
   }
 
   async #deleteSomething(): Promise<void> {
@@ -255,13 +284,17 @@ export class CrashWorkload {
 
   /** Reads everything through the running store. */
   async check(): Promise<void> {
-    for (const [name, content] of this.model.volumes) {
-      const found = await contentOf(this.#volumes.get(name) as Volume);
-      if (!isSame(found, content)) throw new Error(`volume ${name} holds something else`);
-    }
+    await this.#checkVolumes();
     for (const [id, content] of this.model.snapshots) {
       const found = await snapshotContent(this.#cas, id);
       if (!isSame(found, content)) throw new Error(`snapshot ${id} has changed`);
+    }
+  }
+
+  async #checkVolumes(): Promise<void> {
+    for (const [name, content] of this.model.volumes) {
+      const found = await contentOf(this.#volumes.get(name) as Volume);
+      if (!isSame(found, content)) throw new Error(`volume ${name} holds something else`);
     }
   }
 
