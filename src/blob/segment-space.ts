@@ -76,6 +76,7 @@ export class SegmentSpace {
     try {
       const segment = await this.#freeOrNew();
       this.#inUse++;
+      if (!privileged) await this.#matchReserve(segment);
       return segment;
     } catch (error) {
       const reserve = privileged ? await this.takeReserve() : undefined;
@@ -84,10 +85,20 @@ export class SegmentSpace {
     }
   }
 
-  /** The reserve, for an append that must not fail, whatever else there is. */
+  /** More segments need a larger reserve; without it the one just taken goes back. */
+  async #matchReserve(taken: Segment): Promise<void> {
+    try {
+      await this.#ensureReserve();
+    } catch (error) {
+      this.putBack(taken);
+      throw error;
+    }
+  }
+
+  /** The reserve, or any free segment, for an append that must not fail. */
   async takeReserve(): Promise<Segment | undefined> {
     await this.#growing;
-    const segment = this.#reserve;
+    const segment = this.#reserve ?? this.#free.pop();
     this.#reserve = undefined;
     if (segment !== undefined) this.#inUse++;
     return segment;

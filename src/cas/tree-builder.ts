@@ -164,10 +164,16 @@ export class TreeBuilder {
     leafPages: Uint8Array,
   ): Promise<void> {
     const wanted: { hashes: Uint8Array; hashOffset: number; place: number }[] = [];
+    const changedBlocks = new Uint8Array(ARITY);
+    region.places.forEach((_, block) => {
+      changedBlocks[Math.floor(block / ARITY)]++;
+    });
     leaves.forEach((leaf, place) => {
       const hashOffset = leaf * HASH_BYTES;
       leafPages.fill(0, place * PAGE_BYTES, (place + 1) * PAGE_BYTES);
-      if (region.clearedLeaves?.[leaf] === 1 || isNullHash(page, hashOffset)) return;
+      // Nothing of an old leaf remains when all its blocks changed: it need not even be readable.
+      const isReplaced = region.clearedLeaves?.[leaf] === 1 || changedBlocks[leaf] === ARITY;
+      if (isReplaced || isNullHash(page, hashOffset)) return;
       wanted.push({ hashes: page, hashOffset, place });
     });
     const loaded = await this.#reader.loadMany(wanted, 1);
