@@ -97,6 +97,8 @@ describe.runIf(isIsolated)("a packet port", () => {
       const to = server.port.link.mac;
       peer.send(ethernetFrame(to, peer.port.link.mac, ETHER_TYPE, new Uint8Array(46)));
     };
+    // The kernel begins to note arrivals a moment after the first socket has asked for it.
+    await new Promise((resolve) => setTimeout(resolve, 300));
     send();
     await new Promise((resolve) => setTimeout(resolve, STALE_AFTER_MS + 100));
     send();
