@@ -1,5 +1,4 @@
 import { createLog } from "../log/log.ts";
-import type { RunningServer } from "../server/server.ts";
 import { targetName } from "../config/configuration.ts";
 import { formatSize } from "../config/units.ts";
 import type { ServerStatus } from "../control/control-api.ts";
@@ -18,7 +17,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const log = createLog({ level: options.logLevel });
   const asked = stopSignal();
   const server = await startServer(configuration, log);
-  process.stdout.write(announcement(server));
+  process.stdout.write(announcement(await server.api.status()));
   const signal = await asked;
   log.info({ signal }, "stopping: finishing what is in flight");
   // Whoever asks again does not want to wait.
@@ -37,8 +36,7 @@ async function stopSignal(): Promise<NodeJS.Signals> {
 }
 
 /** The ready line, what is exported, and what to type on a client. */
-export function announcement(server: Pick<RunningServer, "api">): string {
-  const status = server.api.status();
+function announcement(status: ServerStatus): string {
   const names = status.targets.map(targetName);
   const interfaces = status.ports.map((port) => port.interface).join(", ");
   return `aoed: ready on ${interfaces} with ${names.join(", ")}

@@ -66,7 +66,7 @@ test("hostile frames through a real interface", async () => {
     }
   };
   const isIdle = (): boolean => {
-    const { started, answered, dropped } = server.api.status().exchanges;
+    const { started, answered, dropped } = server.statusNow().exchanges;
     return started === answered + dropped;
   };
   const wire: HostileWire = {
@@ -92,7 +92,7 @@ test("hostile frames through a real interface", async () => {
   const longestFrame = LONGEST_FRAME;
   const options = { frames, seed, longestFrame, everyShelf: false, batchFrames: 64 };
   const oracle = await runHostile(wire, options);
-  const { exchanges, ports } = server.api.status();
+  const { exchanges, ports } = server.statusNow();
   expect(ports[0].statistics.receiveOverruns, `seed ${seed}`).toBe(0);
   const started = exchanges.started + ports[0].drops.no_frame - fences;
   expect(started, `seed ${seed}`).toBe(oracle.asked);

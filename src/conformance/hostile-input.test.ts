@@ -63,7 +63,7 @@ async function start(): Promise<Setup> {
   let replies: Uint8Array[] = [];
   port.onSent = (frame) => replies.push(frame);
   const isIdle = (): boolean => {
-    const { started, answered, dropped } = server.api.status().exchanges;
+    const { started, answered, dropped } = server.statusNow().exchanges;
     return port.waitingFrames === 0 && started === answered + dropped;
   };
   const wire: HostileWire = {
@@ -111,7 +111,7 @@ test("hostile frames: every answer is right, every frame is counted, nothing is 
       residentAtStart = process.memoryUsage.rss();
     },
   });
-  const { exchanges, ports } = server.api.status();
+  const { exchanges, ports } = server.statusNow();
   const { drops, statistics } = ports[0];
   const dropped = Object.values(drops).reduce((sum, count) => sum + count, 0);
   const beforeExchange = dropped - exchanges.dropped - drops.no_frame;

@@ -138,7 +138,7 @@ export class InProcessServer implements ServerUnderTest {
   }
 
   status(): ServerStatus {
-    return this.running.api.status();
+    return this.running.statusNow();
   }
 
   async start(options: StartOptions): Promise<Wire[]> {

@@ -6,8 +6,8 @@ import type { FrameArena } from "../arena/frame-arena.ts";
 import type { Configuration, TargetConfiguration } from "../config/configuration.ts";
 import type { EthernetPort } from "../ethernet/ethernet-port.ts";
 import { createLog } from "../log/log.ts";
-import { startServer } from "../server/server.ts";
-import type { RunningServer } from "../server/server.ts";
+import type { RunningServer } from "../server/running-server.ts";
+import { type Server, startServer } from "../server/server.ts";
 import type { BlockStorage } from "../storage/block-storage.ts";
 
 export interface TestTarget {
@@ -28,7 +28,7 @@ export interface TestServerOptions {
   readonly bufferCount?: number;
 }
 
-export interface TestServer extends Pick<RunningServer, "api" | "stop"> {
+export interface TestServer extends Pick<RunningServer, "api" | "stop">, Pick<Server, "statusNow"> {
   addTarget(target: TestTarget): Promise<void>;
 }
 
@@ -82,6 +82,7 @@ export async function startTestServer(options: TestServerOptions): Promise<TestS
   });
   return {
     api: server.api,
+    statusNow: () => server.core.statusNow(),
     addTarget: async (target) => {
       added.push(target);
       await server.addTarget(configurationOf(target));

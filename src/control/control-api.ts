@@ -5,16 +5,19 @@ import type { StorageInfo, StorageStatistics } from "../storage/block-storage.ts
 import type { TargetStatistics } from "../target/target.ts";
 import type { StoreApi, StoreStatus } from "./store-api.ts";
 
-/** What a running server can be asked over its control socket. */
+/**
+ * What a running server can be asked over its control socket. A server of several threads asks them
+ * (src/workers/workers-api.ts): arguments and results are plain data, but for the stores.
+ */
 export interface ControlApi {
-  status(): ServerStatus;
+  status(): Promise<ServerStatus>;
   /** The stores that the server has open. */
-  stores(): readonly StoreApi[];
+  stores(): Promise<readonly StoreApi[]>;
   /**
    * The store that a request means: the one at `path`, else the one that has the volume or snapshot
    * named, else the only one. @throws UsageError when that is none, or several
    */
-  store(hint: StoreHint): StoreApi;
+  store(hint: StoreHint): Promise<StoreApi>;
   /** @throws UsageError; the server is then as before */
   addTarget(request: AddTargetRequest): Promise<TargetStatus>;
   /** Answers what is in flight; from then on commands to the target fail at once. */

@@ -71,9 +71,9 @@ function jobRoute<Name extends JobName>(name: Name, reader: JobReader<Name>): Ro
   return {
     method: "POST",
     path: `/v1/jobs/${name}`,
-    handle: (api, request) => {
+    handle: async (api, request) => {
       const wanted = reader.read(new Fields(request.body, reader.known));
-      const store = storeOf(api, request, reader.hint(wanted));
+      const store = await storeOf(api, request, reader.hint(wanted));
       return new Job(async (control) => store.run(name, wanted, control));
     },
   };

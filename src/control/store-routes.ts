@@ -8,10 +8,14 @@ export const storeRoutes: readonly Route[] = [
   {
     method: "GET",
     path: "/v1/stores",
-    handle: async (api) => Promise.all(api.stores().map(async (store) => store.status())),
+    handle: async (api) => Promise.all((await api.stores()).map(async (store) => store.status())),
   },
-  { method: "GET", path: "/v1/store", handle: async (api, r) => storeOf(api, r).status() },
-  { method: "GET", path: "/v1/volumes", handle: async (api, r) => storeOf(api, r).volumes() },
+  { method: "GET", path: "/v1/store", handle: async (api, r) => (await storeOf(api, r)).status() },
+  {
+    method: "GET",
+    path: "/v1/volumes",
+    handle: async (api, r) => (await storeOf(api, r)).volumes(),
+  },
   { method: "POST", path: "/v1/volumes", handle: createVolume },
   { method: "POST", path: "/v1/volumes/:volume/resize", handle: resizeVolume },
   { method: "DELETE", path: "/v1/volumes/:volume", handle: deleteVolume },
@@ -20,12 +24,12 @@ export const storeRoutes: readonly Route[] = [
   {
     method: "GET",
     path: "/v1/snapshots/:snapshot",
-    handle: async (api, r) => storeOf(api, r).snapshot(r.parameters["snapshot"]),
+    handle: async (api, r) => (await storeOf(api, r)).snapshot(r.parameters["snapshot"]),
   },
   {
     method: "DELETE",
     path: "/v1/snapshots/:snapshot",
-    handle: async (api, r) => storeOf(api, r).deleteSnapshot(r.parameters["snapshot"]),
+    handle: async (api, r) => (await storeOf(api, r)).deleteSnapshot(r.parameters["snapshot"]),
   },
   { method: "POST", path: "/v1/snapshots/:snapshot/rollback", handle: rollback },
   { method: "POST", path: "/v1/snapshots/:snapshot/clone", handle: clone },
@@ -33,7 +37,11 @@ export const storeRoutes: readonly Route[] = [
 ];
 
 /** The store that a request means, by what it names. */
-export function storeOf(api: ControlApi, request: ApiRequest, hint: StoreHint = {}): StoreApi {
+export async function storeOf(
+  api: ControlApi,
+  request: ApiRequest,
+  hint: StoreHint = {},
+): Promise<StoreApi> {
   return api.store({
     path: request.query.get("store") ?? undefined,
     volume: request.parameters["volume"],
@@ -44,7 +52,8 @@ export function storeOf(api: ControlApi, request: ApiRequest, hint: StoreHint = 
 
 async function createVolume(api: ControlApi, request: ApiRequest): Promise<unknown> {
   const fields = new Fields(request.body, ["name", "sizeBytes", "blockBytes"]);
-  return storeOf(api, request).createVolume({
+  const store = await storeOf(api, request);
+  return store.createVolume({
     name: fields.text("name"),
     sizeBytes: fields.number("sizeBytes"),
     blockBytes: fields.optionalNumber("blockBytes"),
@@ -53,39 +62,46 @@ async function createVolume(api: ControlApi, request: ApiRequest): Promise<unkno
 
 async function resizeVolume(api: ControlApi, request: ApiRequest): Promise<unknown> {
   const sizeBytes = new Fields(request.body, ["sizeBytes"]).number("sizeBytes");
-  return storeOf(api, request).resizeVolume(request.parameters["volume"], sizeBytes);
+  const store = await storeOf(api, request);
+  return store.resizeVolume(request.parameters["volume"], sizeBytes);
 }
 
 async function deleteVolume(api: ControlApi, request: ApiRequest): Promise<unknown> {
   const { volume } = request.parameters;
-  await storeOf(api, request).deleteVolume(volume);
+  const store = await storeOf(api, request);
+  await store.deleteVolume(volume);
   return { deleted: volume };
 }
 
 async function listSnapshots(api: ControlApi, request: ApiRequest): Promise<unknown> {
   const volume = request.query.get("volume") ?? undefined;
-  return storeOf(api, request, { volume }).snapshots(volume);
+  const store = await storeOf(api, request, { volume });
+  return store.snapshots(volume);
 }
 
 async function createSnapshot(api: ControlApi, request: ApiRequest): Promise<unknown> {
   const fields = new Fields(request.body, ["volume", "description"]);
   const volume = fields.text("volume");
   const description = fields.optionalText("description") ?? "";
-  return storeOf(api, request, { volume }).createSnapshot(volume, description);
+  const store = await storeOf(api, request, { volume });
+  return store.createSnapshot(volume, description);
 }
 
 async function rollback(api: ControlApi, request: ApiRequest): Promise<unknown> {
   const volume = new Fields(request.body, ["volume"]).text("volume");
   const { snapshot } = request.parameters;
-  return storeOf(api, request, { volume }).rollback(snapshot, volume);
+  const store = await storeOf(api, request, { volume });
+  return store.rollback(snapshot, volume);
 }
 
 async function clone(api: ControlApi, request: ApiRequest): Promise<unknown> {
   const volume = new Fields(request.body, ["volume"]).text("volume");
-  return storeOf(api, request).clone(request.parameters["snapshot"], volume);
+  const store = await storeOf(api, request);
+  return store.clone(request.parameters["snapshot"], volume);
 }
 
 async function diff(api: ControlApi, request: ApiRequest): Promise<unknown> {
   const to = request.query.get("to") ?? undefined;
-  return storeOf(api, request).diff(request.parameters["snapshot"], to);
+  const store = await storeOf(api, request);
+  return store.diff(request.parameters["snapshot"], to);
 }

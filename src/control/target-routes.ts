@@ -5,8 +5,8 @@ import type { ApiRequest, Route } from "./router.ts";
 
 /** The server as a whole, and its targets. */
 export const targetRoutes: readonly Route[] = [
-  { method: "GET", path: "/v1/status", handle: (api) => api.status() },
-  { method: "GET", path: "/v1/targets", handle: (api) => api.status().targets },
+  { method: "GET", path: "/v1/status", handle: async (api) => api.status() },
+  { method: "GET", path: "/v1/targets", handle: async (api) => (await api.status()).targets },
   { method: "POST", path: "/v1/targets", handle: addTarget },
   { method: "DELETE", path: "/v1/targets/:address", handle: removeTarget },
   { method: "POST", path: "/v1/targets/:address/clear", handle: clear },

@@ -32,8 +32,8 @@ async function makeStore(path: string, volumes: Record<string, number>): Promise
 }
 
 function sizes(): [string, number][] {
-  return server.running.api
-    .status()
+  return server.running.core
+    .statusNow()
     .targets.map(({ slot, storage }) => [`e1.${slot}`, storage.sectors / 2048]);
 }
 
@@ -45,9 +45,9 @@ describe("targets of a store", () => {
       ["e1.0", 16 * 1024],
       ["e1.1", 64],
     ]);
-    const { stores } = server.running.api.status();
+    const { stores } = server.running.core.statusNow();
     expect(stores).toMatchObject([{ path: server.path("store"), volumes: 2 }]);
-    await server.running.api.store({}).createSnapshot("e1.1", "kept");
+    await (await server.running.api.store({})).createSnapshot("e1.1", "kept");
     await server.stop();
 
     await server.start(targets);
@@ -55,11 +55,11 @@ describe("targets of a store", () => {
       ["e1.0", 16 * 1024],
       ["e1.1", 64],
     ]);
-    expect(await server.running.api.store({}).snapshots()).toMatchObject([
+    expect(await (await server.running.api.store({})).snapshots()).toMatchObject([
       { volume: "e1.1", description: "kept" },
     ]);
     // Nothing had to be read again but the checkpoint that the orderly end has left.
-    expect(server.running.api.status().stores[0].tailBytes).toBeLessThan(4096);
+    expect(server.running.core.statusNow().stores[0].tailBytes).toBeLessThan(4096);
   });
 
   test("a volume grows to the size of the configuration, and never shrinks", async () => {
@@ -76,14 +76,14 @@ describe("targets of a store", () => {
   test("a read-only target of a volume, and one of a snapshot, refuse writes", async () => {
     await makeStore(server.path("store"), { disk: 8 * MIB });
     await server.start(casTarget(0, "store", "", 'volume = "disk"'));
-    await server.running.api.store({}).createSnapshot("1.0", "");
+    await (await server.running.api.store({})).createSnapshot("1.0", "");
     await server.stop();
     await server.start(
       casTarget(0, "store", "read_only = true", 'volume = "disk"') +
         casTarget(1, "store", "", 'snapshot = "1"') +
         casTarget(2, "store", "", 'snapshot = "1"'),
     );
-    const { targets } = server.running.api.status();
+    const { targets } = server.running.core.statusNow();
     expect(targets.map(({ storage }) => storage.readOnly)).toEqual([true, true, true]);
     expect(targets.map(({ cas }) => [cas?.volume, cas?.snapshot])).toEqual([
       ["disk", null],
@@ -94,14 +94,14 @@ describe("targets of a store", () => {
 
   test("snapshots by the clock begin at once, and end with the target", async () => {
     await server.start(casTarget(0, "store", "", '[target.cas.snapshots]\nevery = "1h"\nkeep = 2'));
-    const store = server.running.api.store({});
+    const store = await server.running.api.store({});
     const deadlineMs = performance.now() + 5000;
     while ((await store.snapshots()).length === 0 && performance.now() < deadlineMs) {
       await delay(10);
     }
     expect(await store.snapshots("e1.0")).toMatchObject([{ trigger: "timer" }]);
     await server.running.api.removeTarget(1, 0);
-    expect(server.running.api.status().targets).toEqual([]);
+    expect(server.running.core.statusNow().targets).toEqual([]);
   });
 });
 
@@ -150,7 +150,7 @@ describe("targets while the server runs", () => {
   test("a clone is served beside its origin, and removed again", async () => {
     await server.start(casTarget(0, "store"));
     const { api } = server.running;
-    const store = api.store({});
+    const store = await api.store({});
     await store.createSnapshot("e1.0", "");
     await store.clone("1", "copy");
     await api.addTarget({ shelf: 1, slot: 1, volume: "copy" });
@@ -173,7 +173,7 @@ describe("targets while the server runs", () => {
     await api.removeTarget(1, 1);
     await expect(api.removeTarget(1, 1)).rejects.toThrow(/e1\.1: this server has no such target/);
     await store.deleteVolume("copy");
-    expect(api.status().targets.map(({ slot }) => slot)).toEqual([0, 2]);
+    expect((await api.status()).targets.map(({ slot }) => slot)).toEqual([0, 2]);
     await api.addTarget({ shelf: 1, slot: 1, snapshot: "1" });
   });
 
@@ -182,12 +182,16 @@ describe("targets while the server runs", () => {
       casTarget(0, "one", "", 'volume = "disk"') + casTarget(1, "two", "", 'volume = "disk"'),
     );
     const { api } = server.running;
-    expect(() => api.store({ volume: "disk" })).toThrow(/name one of the stores with --store/);
-    expect(() => api.store({ path: server.path("three") })).toThrow(/no store .*three open/);
-    expect(await api.store({ volume: "e1.1" }).status()).toMatchObject({
+    await expect(api.store({ volume: "disk" })).rejects.toThrow(
+      /name one of the stores with --store/,
+    );
+    await expect(api.store({ path: server.path("three") })).rejects.toThrow(
+      /no store .*three open/,
+    );
+    expect(await (await api.store({ volume: "e1.1" })).status()).toMatchObject({
       path: server.path("two"),
     });
-    expect(await api.store({ path: server.path("one") }).volumes()).toMatchObject([
+    expect(await (await api.store({ path: server.path("one") })).volumes()).toMatchObject([
       { target: "e1.0" },
     ]);
   });
@@ -196,7 +200,7 @@ describe("targets while the server runs", () => {
     writeFileSync(server.path("disk.img"), Buffer.alloc(64 * MIB, "aoed"));
     await server.start(casTarget(0, "store", 'size = "8MiB"'));
     const { api } = server.running;
-    const store = api.store({});
+    const store = await api.store({});
     await store.createSnapshot("e1.0", "small");
     await store.resizeVolume("1.0", 16 * MIB);
     expect(sizes()).toEqual([["e1.0", 16]]);
@@ -213,7 +217,7 @@ describe("targets while the server runs", () => {
     await server.stop();
     expect(await outcome).toMatch(/^Cancelled/);
     await server.start(casTarget(0, "store"));
-    const volumes = await server.running.api.store({}).volumes();
+    const volumes = await (await server.running.api.store({})).volumes();
     expect(volumes.map(({ name }) => name)).toEqual(["e1.0"]);
     expect(statSync(server.socket).isSocket()).toBe(true);
   });

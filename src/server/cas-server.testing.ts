@@ -7,7 +7,8 @@ import { parseConfiguration } from "../config/load.ts";
 import { HarnessPort } from "../conformance/harness-port.testing.ts";
 import { createLog } from "../log/log.ts";
 import { macOctets } from "../conformance/frames.testing.ts";
-import { type RunningServer, startServer } from "./server.ts";
+import type { RunningServer } from "./running-server.ts";
+import { type Server, startServer } from "./server.ts";
 
 /** A whole server with stores on disk and a real control socket, on a wire that nobody is on. */
 export class CasServer {
@@ -15,9 +16,9 @@ export class CasServer {
   readonly logged: string[] = [];
   readonly socket = join(this.folder, "control.sock");
   readonly arena = new FrameArena(64);
-  #running: RunningServer | undefined;
+  #running: RunningServer<Server> | undefined;
 
-  get running(): RunningServer {
+  get running(): RunningServer<Server> {
     if (this.#running === undefined) throw new Error("the server does not run");
     return this.#running;
   }
@@ -27,7 +28,7 @@ export class CasServer {
   }
 
   /** @param targets what follows `[server]` in the configuration file */
-  async start(targets: string): Promise<RunningServer> {
+  async start(targets: string): Promise<RunningServer<Server>> {
     const log = createLog({
       level: "info",
       humanReadable: false,

@@ -7,8 +7,7 @@ import {
   type TargetConfiguration,
   targetName,
 } from "../config/configuration.ts";
-import type { ControlApi, TargetStatus } from "../control/control-api.ts";
-import { ControlServer } from "../control/control-server.ts";
+import type { ControlApi, ServerStatus, TargetStatus } from "../control/control-api.ts";
 import { UsageError } from "../errors.ts";
 import type { EthernetPort } from "../ethernet/ethernet-port.ts";
 import { FrameService, type ServedPort } from "../ethernet/frame-service.ts";
@@ -20,6 +19,7 @@ import { formatMac } from "../mac-address.ts";
 import { TargetManager } from "../target/target-manager.ts";
 import { addedTarget } from "./added-target.ts";
 import { openStorage } from "./open-storage.ts";
+import { RunningServer, type ServerCore } from "./running-server.ts";
 import { ServerStores } from "./server-stores.ts";
 import { Shelf } from "./shelf.ts";
 import { serverStatus, targetStateStatus, targetStatus } from "./status.ts";
@@ -34,14 +34,6 @@ const ARENA_FRAMES = 4096;
 /** How long storages may take to finish what is in flight at the end. */
 const STOP_TIMEOUT_MS = 30_000;
 
-export interface RunningServer {
-  readonly api: ControlApi;
-  /** Serves one more target, as if the configuration had named it. @throws UsageError */
-  addTarget(configuration: TargetConfiguration): Promise<TargetStatus>;
-  /** Answers what is in flight, makes it durable and lets go of everything. */
-  stop(): Promise<void>;
-}
-
 /** What to use instead of the machine's interfaces, disks and clock: for tests. */
 export interface ServerSurroundings {
   readonly arena?: FrameArena;
@@ -52,7 +44,8 @@ export interface ServerSurroundings {
 }
 
 /**
- * Starts a server: opens every storage, then every port, then answers and announces itself.
+ * Starts a server in this thread: opens every storage and every port, then answers and announces
+ * itself.
  * @throws UsageError when something of the configuration cannot be had; everything that was opened
  *   until then is closed again
  */
@@ -60,18 +53,12 @@ export async function startServer(
   configuration: Configuration,
   log: Log,
   surroundings: ServerSurroundings = {},
-): Promise<RunningServer> {
-  const server = new Server(configuration, log, surroundings);
-  try {
-    await server.start();
-  } catch (error) {
-    await server.abandon();
-    throw error;
-  }
-  return server;
+): Promise<RunningServer<Server>> {
+  return RunningServer.start(new Server(configuration, log, surroundings), configuration.server);
 }
 
-class Server implements RunningServer {
+/** All layers, put together in one thread. */
+export class Server implements ServerCore {
   readonly api: ControlApi;
   readonly #configuration: Configuration;
   readonly #log: Log;
@@ -86,7 +73,8 @@ class Server implements RunningServer {
   readonly #shelf: Shelf;
   readonly #clock: (() => number) | undefined;
   #service: FrameService | undefined;
-  #control: ControlServer | undefined;
+  /** A thread that serves alone does not outlive its faults. */
+  readonly failed = new Promise<Error>(() => {});
 
   constructor(configuration: Configuration, log: Log, surroundings: ServerSurroundings) {
     const identity = {
@@ -124,25 +112,26 @@ class Server implements RunningServer {
     });
     this.#stores.onRolledBack = (name) => this.#announceRollback(name);
     this.api = {
-      status: () => serverStatus(this.#parts()),
-      stores: () => this.#stores.all(),
-      store: (hint) => this.#stores.find(hint),
+      status: async () => this.statusNow(),
+      stores: async () => this.#stores.all(),
+      store: async (hint) => this.#stores.find(hint),
       addTarget: async (request) => this.addTarget(addedTarget(request, this.#stores)),
       removeTarget: async (shelf, slot) => this.#shelf.remove(shelf, slot),
       clear: async (shelf, slot, what) => this.#clear(shelf, slot, what),
     };
   }
 
-  async start(): Promise<void> {
-    const { controlSocket } = this.#configuration.server;
-    // What can be refused comes before what is made: a refused start leaves the disk as it was.
-    if (controlSocket !== undefined) await ControlServer.refuseIfAnswered(controlSocket);
+  async open(): Promise<void> {
     await this.#openPorts();
-    await this.#shelf.fill(this.#configuration.targets);
+    await this.#shelf.open(this.#configuration.targets);
+  }
+
+  async make(): Promise<void> {
+    await this.#shelf.make();
     this.#stores.tend();
-    if (controlSocket !== undefined) {
-      this.#control = await ControlServer.listen(controlSocket, this.api);
-    }
+  }
+
+  async begin(): Promise<void> {
     this.#service = new FrameService({
       targets: this.#targets,
       responder: this.#responder,
@@ -153,6 +142,7 @@ class Server implements RunningServer {
     for (const served of this.#service.ports) this.#followLink(served);
     this.#service.start();
     this.#announcer.announceAll();
+    return Promise.resolve();
   }
 
   async addTarget(configuration: TargetConfiguration): Promise<TargetStatus> {
@@ -161,7 +151,6 @@ class Server implements RunningServer {
     return targetStatus(target, this.#stores.targets);
   }
 
-  /** Ends a start that was refused, and leaves the disk as it was. */
   async abandon(): Promise<void> {
     await this.stop();
     await this.#shelf.removeCreatedFiles();
@@ -169,7 +158,6 @@ class Server implements RunningServer {
 
   async stop(): Promise<void> {
     this.#announcer.stop();
-    await this.#control?.close();
     if (this.#service === undefined) await Promise.all(this.#ports.map(async (p) => p.close()));
     else await this.#service.stop(STOP_TIMEOUT_MS);
     try {
@@ -261,14 +249,15 @@ class Server implements RunningServer {
     return targetStateStatus(target);
   }
 
-  #parts(): Parameters<typeof serverStatus>[0] {
-    return {
+  /** Everything that can be seen of the server. */
+  statusNow(): ServerStatus {
+    return serverStatus({
       arena: this.#arena,
       targets: this.#targets,
       responder: this.#responder,
       announcer: this.#announcer,
       ports: this.#service?.ports ?? [],
       stores: this.#stores,
-    };
+    });
   }
 }

@@ -10,6 +10,7 @@ import { loadState, saveState, stateFilePath } from "../target/state-file.ts";
 import type { Target } from "../target/target.ts";
 import type { TargetManager } from "../target/target-manager.ts";
 import type { CasTargets } from "./cas-targets.ts";
+import { isStore } from "./store-pool.ts";
 
 export interface ShelfOptions {
   readonly targets: TargetManager;
@@ -28,15 +29,24 @@ export class Shelf {
   readonly #options: ShelfOptions;
   readonly #removing = new Set<Promise<void>>();
   readonly #createdFiles: string[] = [];
+  readonly #missing: TargetConfiguration[] = [];
 
   constructor(options: ShelfOptions) {
     this.#options = options;
   }
 
-  /** What the configuration names, before anything is announced. @throws UsageError */
-  async fill(configurations: readonly TargetConfiguration[]): Promise<void> {
+  /** What the configuration names and exists: nothing is made. @throws UsageError */
+  async open(configurations: readonly TargetConfiguration[]): Promise<void> {
     await this.#options.casTargets.prepare(configurations);
-    for (const configuration of existingFirst(configurations)) await this.#add(configuration);
+    for (const configuration of configurations) {
+      if (isMissing(configuration)) this.#missing.push(configuration);
+      else await this.#add(configuration);
+    }
+  }
+
+  /** What `open` found missing; nothing is announced. @throws UsageError */
+  async make(): Promise<void> {
+    for (const configuration of this.#missing.splice(0)) await this.#add(configuration);
   }
 
   /** One more target while the server runs. @throws UsageError */
@@ -124,9 +134,8 @@ export class Shelf {
   }
 }
 
-/** Files that must be made come last. */
-function existingFirst(targets: readonly TargetConfiguration[]): TargetConfiguration[] {
-  const exists = (target: TargetConfiguration): boolean =>
-    target.backend !== "file" || existsSync(target.path);
-  return [...targets.filter(exists), ...targets.filter((target) => !exists(target))];
+/** What the target serves must be made first. */
+function isMissing({ backend, path, cas }: TargetConfiguration): boolean {
+  if (backend === "file") return !existsSync(path);
+  return cas?.createsVolume === true && cas.path !== undefined && !isStore(cas.path);
 }

@@ -1,0 +1,80 @@
+import type { ServerConfiguration, TargetConfiguration } from "../config/configuration.ts";
+import type { ControlApi, TargetStatus } from "../control/control-api.ts";
+import { ControlServer } from "../control/control-server.ts";
+
+/**
+ * What serves on the wire, in one thread or in several. It starts in steps, each of them in every
+ * part before the next one, so that a start that is refused has made nothing.
+ */
+export interface ServerCore {
+  readonly api: ControlApi;
+  /** Resolves when a part of it has died: what is left must be stopped. */
+  readonly failed: Promise<Error>;
+  /** Opens interfaces, and what exists of stores and disks; makes nothing. @throws UsageError */
+  open(): Promise<void>;
+  /** Makes files, stores and volumes that are missing. @throws UsageError */
+  make(): Promise<void>;
+  /** Begins to answer, and announces every target. */
+  begin(): Promise<void>;
+  /** Serves one more target, as if the configuration had named it. @throws UsageError */
+  addTarget(configuration: TargetConfiguration): Promise<TargetStatus>;
+  /** Ends a start that was refused, and leaves the disk as it was. */
+  abandon(): Promise<void>;
+  /** Answers what is in flight, makes it durable and lets go of everything. */
+  stop(): Promise<void>;
+}
+
+/** A server that runs, with the ways in that people and programs have beside the wire. */
+export class RunningServer<Core extends ServerCore = ServerCore> {
+  readonly core: Core;
+  readonly #control: ControlServer | undefined;
+
+  private constructor(core: Core, control: ControlServer | undefined) {
+    this.core = core;
+    this.#control = control;
+  }
+
+  /**
+   * @throws UsageError when something of the configuration cannot be had; everything that was
+   *   opened until then is closed again
+   */
+  static async start<Core extends ServerCore>(
+    core: Core,
+    { controlSocket }: ServerConfiguration,
+  ): Promise<RunningServer<Core>> {
+    let control: ControlServer | undefined;
+    try {
+      // What can be refused comes before what is made: a refused start leaves the disk as it was.
+      if (controlSocket !== undefined) await ControlServer.refuseIfAnswered(controlSocket);
+      await core.open();
+      await core.make();
+      if (controlSocket !== undefined) {
+        control = await ControlServer.listen(controlSocket, core.api);
+      }
+      await core.begin();
+    } catch (error) {
+      await control?.close();
+      await core.abandon();
+      throw error;
+    }
+    return new RunningServer(core, control);
+  }
+
+  get api(): ControlApi {
+    return this.core.api;
+  }
+
+  get failed(): Promise<Error> {
+    return this.core.failed;
+  }
+
+  async addTarget(configuration: TargetConfiguration): Promise<TargetStatus> {
+    return this.core.addTarget(configuration);
+  }
+
+  /** Answers what is in flight, makes it durable and lets go of everything. */
+  async stop(): Promise<void> {
+    await this.#control?.close();
+    await this.core.stop();
+  }
+}
