@@ -1,7 +1,4 @@
-import { writeFileSync } from "node:fs";
-import { Command, CommanderError, Option } from "commander";
-import { UsageError } from "../errors.ts";
-import { Cancelled } from "../control/store-api.ts";
+import { Command, Option } from "commander";
 import { LOG_LEVELS } from "../log/levels.ts";
 import { DURABILITIES, PORT_KINDS } from "../config/configuration.ts";
 import { VERSION } from "../server/version.ts";
@@ -13,15 +10,9 @@ import { addStoreCommands } from "./store-commands.ts";
 import type { AddTargetOptions, TargetOptions } from "./target.ts";
 
 /**
- * The command line. Each command's code is loaded when it is run, so that `--help` and mistakes in
- * the arguments are answered at once.
- *
- * Exit codes: 0; 1 for a fault while running; 2 for usage, configuration or a path that cannot be
- * opened, with one line on standard error and nothing changed on disk.
+ * The command line as a table. Each command's code is loaded when it is run, so that `--help` and
+ * mistakes in the arguments are answered at once.
  */
-const EXIT_FAULT = 1;
-const EXIT_USAGE = 2;
-const EXIT_INTERRUPTED = 130;
 
 function collect(value: string, previous: string[] = []): string[] {
   return [...previous, value];
@@ -243,16 +234,8 @@ Example: a clone beside the disk that it was made of
     });
 }
 
-/** What ps, top and the holder of a lock are shown, instead of the name of the runtime. */
-function nameProcess(): void {
-  try {
-    writeFileSync("/proc/self/comm", "aoed");
-  } catch {
-    // It is only a name.
-  }
-}
-
-function buildProgram(): Command {
+/** All commands, options and help texts: what runs, and what man page and completions are made of. */
+export function buildProgram(): Command {
   const program = new Command("aoed")
     .description("Turns this machine into an ATA-over-Ethernet disk shelf.")
     .version(VERSION, "-V, --version")
@@ -278,30 +261,4 @@ function oneLine(text: string): string {
     .trim()
     .replaceAll(/\s*\n\s*/g, " ");
   return `aoed: ${line}\n`;
-}
-
-function exitCodeOf(error: unknown): number {
-  if (error instanceof Cancelled) {
-    process.stderr.write("aoed: interrupted; started again, it finds what was done\n");
-    return EXIT_INTERRUPTED;
-  }
-  if (error instanceof CommanderError) {
-    // It has written its message already; asking for help or the version is no error.
-    const asked = ["commander.help", "commander.helpDisplayed", "commander.version"];
-    return asked.includes(error.code) && error.exitCode === 0 ? 0 : EXIT_USAGE;
-  }
-  if (error instanceof UsageError) {
-    process.stderr.write(`aoed: ${error.message}\n`);
-    return error.exitCode;
-  }
-  const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
-  process.stderr.write(`aoed: fault: ${text}\n`);
-  return EXIT_FAULT;
-}
-
-nameProcess();
-try {
-  await buildProgram().parseAsync();
-} catch (error) {
-  process.exitCode = exitCodeOf(error);
 }
