@@ -15,7 +15,8 @@ const mayImport: Record<string, string[]> = {
   target: ["storage", ...foundations],
   storage: [...foundations],
   cas: ["storage", "blob", ...foundations],
-  blob: [...foundations],
+  blob: ["object", ...foundations],
+  object: [...foundations],
 
   errors: [],
   "mac-address": [],
