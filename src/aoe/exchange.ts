@@ -1,5 +1,8 @@
 import { AtaCommand } from "../ata/ata-command.ts";
 import { replyWithStorageResult } from "../ata/ata-engine.ts";
+import { CommandKind, ErrorReason } from "../metrics/command-kind.ts";
+import type { RequestMeter } from "../metrics/request-meter.ts";
+import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import type { DropReason } from "./drop-reason.ts";
 import {
   AOE_HEADER_BYTES,
@@ -8,6 +11,7 @@ import {
   writeReplyHeader,
 } from "./header.wire.ts";
 import type { ReplyPort } from "./reply-port.ts";
+import { errorReason, movesData } from "./request-metrics.ts";
 
 /** Figures over all ports: `started` is `answered` + dropped + in flight. */
 export interface ExchangeStatistics {
@@ -26,7 +30,9 @@ export interface ExchangeStatistics {
 export class Exchange extends AtaCommand {
   readonly frame: number;
   readonly #statistics: ExchangeStatistics;
+  readonly #meter: RequestMeter;
   port!: ReplyPort;
+  kind: CommandKind = CommandKind.unknown;
   #isCounted = false;
 
   constructor(
@@ -34,10 +40,12 @@ export class Exchange extends AtaCommand {
     frame: number,
     frameOffset: number,
     statistics: ExchangeStatistics,
+    meter: RequestMeter,
   ) {
     super(bytes, frameOffset);
     this.frame = frame;
     this.#statistics = statistics;
+    this.#meter = meter;
   }
 
   override completed(): void {
@@ -78,6 +86,7 @@ export class Exchange extends AtaCommand {
   drop(reason: DropReason): void {
     this.#leave();
     this.#statistics.dropped++;
+    this.#meter.drop(this.frame);
     this.port.drops[reason]++;
     this.port.release(this.frame);
   }
@@ -93,6 +102,15 @@ export class Exchange extends AtaCommand {
     }
     this.#leave();
     this.#statistics.answered++;
+    this.#count(error);
     port.send(this.frame, frameBytes);
+  }
+
+  #count(error: number): void {
+    const { frame, kind, target } = this;
+    const reason = errorReason(this.bytes, this.frameOffset, kind, error);
+    const isDone = reason === ErrorReason.none && movesData(kind);
+    this.#meter.answer(frame, target.metrics, kind, isDone ? this.lengthSectors * SECTOR_BYTES : 0);
+    if (reason !== ErrorReason.none) this.#meter.fail(frame, target.metrics, kind, reason);
   }
 }

@@ -1,6 +1,8 @@
 import type { FrameArena } from "../arena/frame-arena.ts";
 import { ataCommand } from "../ata/registers.wire.ts";
 import { type AtaEngine, AtaOpcode, replyWithDeviceFault } from "../ata/ata-engine.ts";
+import { CommandKind } from "../metrics/command-kind.ts";
+import { RequestMeter } from "../metrics/request-meter.ts";
 import { type TargetManager } from "../target/target-manager.ts";
 import type { Target } from "../target/target.ts";
 import { answerConfig, type ConfigIdentity } from "./config-query.ts";
@@ -22,11 +24,15 @@ import {
   isAddressedTo,
   shelf as shelfOf,
   slot as slotOf,
+  readUint16,
   sourceMac,
+  SOURCE_OFFSET_BYTES,
+  tag,
   version,
 } from "./header.wire.ts";
 import { answerMacMask } from "./mac-mask.ts";
 import { frameSectors, type ReplyPort } from "./reply-port.ts";
+import { aoeKind, ataKind, movesData, readInt32, requestFingerprint } from "./request-metrics.ts";
 import { answerReserve } from "./reserve.ts";
 
 export interface ResponderOptions {
@@ -52,6 +58,7 @@ const REQUEST_BYTES: Record<number, number> = {
  */
 export class Responder {
   readonly statistics: ExchangeStatistics = { started: 0, answered: 0, errors: 0, dropped: 0 };
+  readonly meter: RequestMeter;
   readonly #arena: FrameArena;
   readonly #bytes: Uint8Array;
   readonly #targets: TargetManager;
@@ -72,10 +79,11 @@ export class Responder {
     this.#engine = options.engine;
     this.#identity = options.identity;
     this.#onResponse = options.onResponse;
+    this.meter = new RequestMeter(options.arena.frameCount);
     this.#commandsLimit = Math.ceil(options.arena.frameCount / 2);
     for (let frame = 0; frame < options.arena.frameCount; frame++) {
       const offset = options.arena.frameOffset(frame);
-      this.#exchanges.push(new Exchange(this.#bytes, frame, offset, this.statistics));
+      this.#exchanges.push(new Exchange(this.#bytes, frame, offset, this.statistics, this.meter));
     }
   }
 
@@ -148,7 +156,9 @@ export class Responder {
     exchange.port = port;
     exchange.target = target;
     exchange.frameLengthBytes = lengthBytes;
+    exchange.kind = CommandKind.unknown;
     this.statistics.started++;
+    this.#meet(exchange);
     if (target.isRestricted && !target.admits(sourceMac(this.#bytes, exchange.frameOffset))) {
       return exchange.drop("not_admitted");
     }
@@ -158,11 +168,18 @@ export class Responder {
     this.#dispatch(exchange);
   }
 
+  #meet({ frame, frameOffset }: Exchange): void {
+    const source = frameOffset + SOURCE_OFFSET_BYTES;
+    this.meter.arrive(frame, readUint16(this.#bytes, source), readInt32(this.#bytes, source + 2));
+  }
+
   #dispatch(exchange: Exchange): void {
     const command = commandOf(this.#bytes, exchange.frameOffset);
+    exchange.kind = aoeKind(command);
     const requestBytes = REQUEST_BYTES[command];
     if (requestBytes === undefined) return exchange.replyError(AoeError.unrecognizedCommand);
     if (exchange.frameLengthBytes < requestBytes) return exchange.drop("short");
+    if (command === AoeCommand.ata) this.#meetAta(exchange);
     if (exchange.target.isRemoved) return answerForRemoved(exchange, command);
     switch (command) {
       case AoeCommand.ata:
@@ -174,6 +191,17 @@ export class Responder {
       default:
         return answerReserve(exchange);
     }
+  }
+
+  #meetAta(exchange: Exchange): void {
+    const { bytes, frame, frameOffset } = exchange;
+    exchange.kind = ataKind(ataCommand(bytes, frameOffset));
+    if (!movesData(exchange.kind)) return;
+    this.meter.recognise(
+      frame,
+      requestFingerprint(bytes, frameOffset),
+      tag(bytes, frameOffset) | 0,
+    );
   }
 
   /** A reservation keeps others from everything but looking (AoEr11 §3.4). */

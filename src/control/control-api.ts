@@ -1,6 +1,9 @@
 import type { PortStatistics } from "../ethernet/ethernet-port.ts";
 import type { DropCounts } from "../aoe/drop-reason.ts";
 import type { ExchangeStatistics } from "../aoe/exchange.ts";
+import type { ErrorReasonName } from "../metrics/command-kind.ts";
+import type { CommandFigures, Rates } from "../metrics/command-metrics.ts";
+import type { EventLoopFigures } from "../metrics/event-loop-health.ts";
 import type { StorageInfo, StorageStatistics } from "../storage/block-storage.ts";
 import type { TargetStatistics } from "../target/target.ts";
 import type { StoreApi, StoreStatus } from "./store-api.ts";
@@ -66,6 +69,38 @@ export interface ServerStatus {
   readonly ports: readonly PortStatus[];
   readonly targets: readonly TargetStatus[];
   readonly stores: readonly StoreStatus[];
+  /** Who has asked for something, the busiest first; bounded (src/metrics/initiator-table.ts). */
+  readonly initiators: readonly InitiatorStatus[];
+  /** Initiators that gave way in the table to new ones. */
+  readonly initiatorsForgotten: number;
+  /** One for each thread that serves. */
+  readonly eventLoops: readonly EventLoopFigures[];
+  readonly memory: MemoryStatus;
+  /** Where each bucket of a `latencyCounts` but the last ends, in microseconds. */
+  readonly latencyBoundsUs: readonly number[];
+}
+
+/** One initiator, over all targets. */
+export interface InitiatorStatus {
+  readonly mac: string;
+  readonly answered: number;
+  readonly errors: number;
+  readonly readBytes: number;
+  readonly writtenBytes: number;
+  /** Requests that have not been answered yet. */
+  readonly outstanding: number;
+  /** Requests that it sent again, as far as that can be recognised. */
+  readonly retransmissions: number;
+  /** ISO 8601. */
+  readonly firstSeen: string;
+  readonly lastSeen: string;
+  readonly rates: Rates;
+}
+
+export interface MemoryStatus {
+  readonly residentBytes: number;
+  readonly heapUsedBytes: number;
+  readonly arrayBufferBytes: number;
 }
 
 export interface PortStatus {
@@ -83,6 +118,14 @@ export interface TargetStatus {
   readonly storage: StorageInfo;
   readonly statistics: TargetStatistics;
   readonly storageStatistics: StorageStatistics;
+  /** What was answered to each kind of command that was asked for. */
+  readonly commands: readonly CommandFigures[];
+  readonly errors: Readonly<Record<ErrorReasonName, number>>;
+  readonly rates: Rates;
+  /** Requests that have not been answered yet. */
+  readonly outstanding: number;
+  /** When the disk last failed a request; ISO 8601. */
+  readonly faulted: string | null;
   readonly state: TargetStateStatus;
   /** Null for a target that is no volume or snapshot of a store. */
   readonly cas: CasTargetStatus | null;

@@ -140,6 +140,7 @@ export class FrameService {
     const count = port.receive(BATCH_FRAMES);
     if (count === 0) return 0;
     const { frames, lengths } = port.received;
+    this.#responder.meter.beginBatch(this.#clock());
     this.#isInBatch = true;
     for (let index = 0; index < count; index++) {
       this.#responder.handle(served, frames[index], lengths[index]);
@@ -177,6 +178,8 @@ export class FrameService {
     this.#isInBatch = true;
     this.#targets.submit();
     this.#isInBatch = false;
+    const { meter } = this.#responder;
+    if (meter.hasLeaving) meter.leave(this.#clock());
     for (;;) {
       const served = this.#dirtyPorts.pop();
       if (served === undefined) return;

@@ -18,6 +18,7 @@ import { type Log, RateLimitedLog } from "../log/log.ts";
 import { formatMac } from "../mac-address.ts";
 import { TargetManager } from "../target/target-manager.ts";
 import { addedTarget } from "./added-target.ts";
+import { Meters } from "./meters.ts";
 import { openStorage } from "./open-storage.ts";
 import { RunningServer, type ServerCore } from "./running-server.ts";
 import { ServerStores } from "./server-stores.ts";
@@ -72,6 +73,7 @@ export class Server implements ServerCore {
   readonly #stores: ServerStores;
   readonly #shelf: Shelf;
   readonly #clock: (() => number) | undefined;
+  readonly #meters: Meters;
   #service: FrameService | undefined;
   /** A thread that serves alone does not outlive its faults. */
   readonly failed = new Promise<Error>(() => {});
@@ -98,6 +100,7 @@ export class Server implements ServerCore {
       identity,
       onResponse: (port, frameOffset) => this.#announcer.hear(port, frameOffset),
     });
+    this.#meters = new Meters(this.#targets, this.#responder.meter);
     this.#shelf = new Shelf({
       targets: this.#targets,
       announcer: this.#announcer,
@@ -158,6 +161,7 @@ export class Server implements ServerCore {
 
   async stop(): Promise<void> {
     this.#announcer.stop();
+    this.#meters.stop();
     if (this.#service === undefined) await Promise.all(this.#ports.map(async (p) => p.close()));
     else await this.#service.stop(STOP_TIMEOUT_MS);
     try {
@@ -258,6 +262,7 @@ export class Server implements ServerCore {
       announcer: this.#announcer,
       ports: this.#service?.ports ?? [],
       stores: this.#stores,
+      meters: this.#meters,
     });
   }
 }

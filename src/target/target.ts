@@ -1,3 +1,4 @@
+import { CommandMetrics } from "../metrics/command-metrics.ts";
 import type { BlockRequest, BlockStorage } from "../storage/block-storage.ts";
 import { EMPTY_STATE, type TargetState } from "./state-file.ts";
 
@@ -40,6 +41,8 @@ export class Target {
   readonly slot: number;
   readonly storage: BlockStorage;
   readonly statistics: TargetStatistics;
+  /** What its initiators asked for and how long it took; counted by the layer above. */
+  readonly metrics = new CommandMetrics();
   /** Its initiators are told that the disk has failed. */
   isRemoved = false;
   /** ATA commands that have not been answered yet; counted by the layer above. */
