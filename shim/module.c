@@ -74,5 +74,6 @@ NAPI_MODULE_INIT()
     shim_register_tap(env, exports);
     shim_register_hash(env, exports);
     shim_register_xdp(env, exports);
+    shim_register_threads(env, exports);
     return exports;
 }

@@ -20,6 +20,7 @@ void shim_register_netlink(napi_env env, napi_value exports);
 void shim_register_tap(napi_env env, napi_value exports);
 void shim_register_hash(napi_env env, napi_value exports);
 void shim_register_xdp(napi_env env, napi_value exports);
+void shim_register_threads(napi_env env, napi_value exports);
 
 void shim_export_function(napi_env env, napi_value exports, const char *name, napi_callback call);
 

@@ -125,6 +125,12 @@ export interface Shim {
   ): number;
   xdpKick(xdp: XdpHandle): number;
 
+  /**
+   * shim/threads.c: takes every capability from every thread, and the way to gain any. 0 or a
+   * negative errno; -ETIMEDOUT when a thread blocks signals.
+   */
+  dropCapabilities(): number;
+
   /** shim/netlink.c: route netlink sockets. */
   netlinkOpen(groups: number): number;
   netlinkSend(descriptor: number, message: Uint8Array): number;
