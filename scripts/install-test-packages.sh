@@ -21,6 +21,7 @@ losetup mount
 unshare util-linux
 tshark tshark
 strace strace
+systemd-analyze systemd
 '
 
 missing=$(echo "$needs" | while read -r wanted package; do

@@ -103,6 +103,7 @@ static int start_thread(struct disk_queue *queue)
 {
     sigset_t all, before;
     sigfillset(&all);
+    sigdelset(&all, SHIM_THREADS_SIGNAL);
     pthread_attr_t attributes;
     pthread_attr_init(&attributes);
     pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);

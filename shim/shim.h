@@ -44,4 +44,7 @@ void shim_release_mapping(struct shim_mapping *mapping);
 /* A programming error in the caller: throws, so that it is found in the first test. */
 napi_value shim_misuse(napi_env env, const char *message);
 
+/* The signal by which shim/threads.c reaches every thread: no thread may block it. */
+#define SHIM_THREADS_SIGNAL (SIGRTMAX - 1)
+
 #endif

@@ -137,7 +137,7 @@ static napi_value drop_capabilities(napi_env env, napi_callback_info info)
     if (error != 0)
         return shim_number(env, -error);
 
-    int signal = SIGRTMAX - 1;
+    int signal = SHIM_THREADS_SIGNAL;
     struct sigaction action = {.sa_handler = on_signal, .sa_flags = SA_RESTART};
     struct sigaction before;
     sigaction(signal, &action, &before);

@@ -6,6 +6,7 @@ import type { Configuration, PortKind, TargetConfiguration } from "../config/con
 import {
   DEFAULT_BUFFER_COUNT,
   DEFAULT_CAS_CACHE_BYTES,
+  DEFAULT_CONTROL_SOCKET_MODE,
   targetName,
 } from "../config/configuration.ts";
 import { type ConfigurationOptions, loadConfiguration } from "../config/load.ts";
@@ -70,6 +71,7 @@ function withoutFile(fromOptions: ConfigurationOptions, options: ServeOptions): 
       bufferCount: DEFAULT_BUFFER_COUNT,
       stateDirectory,
       controlSocket: controlSocketIn(stateDirectory),
+      controlSocketAccess: { mode: DEFAULT_CONTROL_SOCKET_MODE },
       gc: "auto",
       pcapPath: fromOptions.pcapPath,
     },

@@ -3,6 +3,7 @@ import { targetName } from "../config/configuration.ts";
 import { formatSize } from "../config/units.ts";
 import type { ServerStatus } from "../control/control-api.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
+import { ServiceManager } from "../system/service-manager.ts";
 import { configurationFor, type ServeOptions } from "./serve-options.ts";
 import { formatTable } from "./table.ts";
 
@@ -15,10 +16,15 @@ export async function serve(options: ServeOptions): Promise<void> {
   // Loaded only now: a mistake in the configuration is answered without it.
   const { startServer } = await import("../server/server.ts");
   const log = createLog({ level: options.logLevel });
+  const manager = new ServiceManager();
   const asked = stopSignal();
   const server = await startServer(configuration, log);
-  process.stdout.write(announcement(await server.api.status()));
+  const status = await server.api.status();
+  process.stdout.write(announcement(status));
+  manager.ready(summary(status));
+  manager.keepAlive();
   const signal = await asked;
+  manager.stopping();
   log.info({ signal }, "stopping: finishing what is in flight");
   // Whoever asks again does not want to wait.
   for (const again of ["SIGTERM", "SIGINT"] as const) {
@@ -35,11 +41,14 @@ async function stopSignal(): Promise<NodeJS.Signals> {
   });
 }
 
+function summary({ ports, targets }: ServerStatus): string {
+  const interfaces = ports.map((port) => port.interface).join(", ");
+  return `${interfaces} with ${targets.map(targetName).join(", ")}`;
+}
+
 /** The ready line, what is exported, and what to type on a client. */
 function announcement(status: ServerStatus): string {
-  const names = status.targets.map(targetName);
-  const interfaces = status.ports.map((port) => port.interface).join(", ");
-  return `aoed: ready on ${interfaces} with ${names.join(", ")}
+  return `aoed: ready on ${summary(status)}
 
 ${formatTable(["TARGET", "SIZE", "WRITES", "DISK"], status.targets.map(targetRow))}
 ${clientCommands(status.targets)}`;

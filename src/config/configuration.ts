@@ -24,11 +24,25 @@ export interface ServerConfiguration {
   readonly stateDirectory: string;
   /** Absolute path of the Unix socket that the command line talks to; undefined: none. */
   readonly controlSocket: string | undefined;
+  readonly controlSocketAccess: ControlSocketAccess;
+  /** Whom the server becomes when it has opened what needs privileges; undefined: nobody else. */
+  readonly user?: string | undefined;
   /** When the stores of this server are rid of what nothing names any more. */
   readonly gc: GarbageCollectionMode;
   /** Every frame received and sent is written here, in the pcap format. */
   readonly pcapPath?: string | undefined;
 }
+
+/** Who may open the control socket. */
+export interface ControlSocketAccess {
+  /** Names or numbers; undefined: those of the process. */
+  readonly owner?: string | undefined;
+  readonly group?: string | undefined;
+  /** Permission bits. */
+  readonly mode: number;
+}
+
+export const DEFAULT_CONTROL_SOCKET_MODE = 0o600;
 
 export interface TargetConfiguration {
   /** 0 to 65534, but not 4095. */

@@ -40,6 +40,7 @@ describe("a valid file", () => {
       bufferCount: 64,
       stateDirectory: "/state",
       controlSocket: "/state/control.sock",
+      controlSocketAccess: { mode: 0o600 },
       gc: "auto",
     });
     expect(targets).toEqual([
@@ -65,6 +66,10 @@ port = "packet"
 buffer_count = 256
 state_dir = "state"
 control_socket = "/run/aoed.sock"
+control_socket_owner = "operator"
+control_socket_group = "4"
+control_socket_mode = "0660"
+user = "aoed"
 gc = "off"
 ${DISK}`);
     expect(server).toEqual({
@@ -73,6 +78,8 @@ ${DISK}`);
       bufferCount: 256,
       stateDirectory: "/etc/aoed/state",
       controlSocket: "/run/aoed.sock",
+      controlSocketAccess: { owner: "operator", group: "4", mode: 0o660 },
+      user: "aoed",
       gc: "off",
     });
   });
@@ -191,7 +198,11 @@ describe("mistakes", () => {
     ],
     [`${SERVER}buffer_count = 1\n${DISK}`, ["3:1: server.buffer_count: 1 is not a buffer count"]],
     [`${SERVER}metrics = ":9100"\n${DISK}`, ["3:1: server.metrics: is not built yet"]],
-    [`${SERVER}user = "aoed"\n${DISK}`, ["3:1: server.user: is not built yet"]],
+    [`${SERVER}user = "a b"\n${DISK}`, ['3:1: server.user: "a b" is not the name of a user']],
+    [
+      `${SERVER}control_socket_mode = "0755"\n${DISK}`,
+      ['3:1: server.control_socket_mode: "0755" is not a mode for a socket'],
+    ],
     [
       `${SERVER}control_socket = "/${"x".repeat(107)}"\n${DISK}`,
       ["3:1: server.control_socket: makes the control socket's path too long"],

@@ -171,6 +171,12 @@ class Reader {
         keys.control_socket,
         stateDirectory ?? defaultStateDirectory(true),
       ),
+      controlSocketAccess: {
+        owner: keys.control_socket_owner,
+        group: keys.control_socket_group,
+        mode: keys.control_socket_mode,
+      },
+      user: keys.user,
       gc: keys.gc,
       pcapPath: this.#options.pcapPath,
     };

@@ -194,6 +194,25 @@ const interfaceName = readWith(
   'use one such as "eth0"',
 );
 
+const accountName = readWith(
+  (input) =>
+    typeof input === "string" && /^[A-Za-z0-9_][A-Za-z0-9_.@-]{0,63}\$?$/.test(input)
+      ? input
+      : undefined,
+  "is not the name of a user or group",
+  'use one such as "aoed"',
+);
+
+const permissionBits = readWith(
+  (input) => {
+    const bits = typeof input === "string" && /^0?[0-7]{3}$/.test(input) ? parseInt(input, 8) : NaN;
+    // Nobody can use a socket that its owner cannot; it is no program.
+    return (bits & 0o600) === 0o600 && (bits & 0o111) === 0 ? bits : undefined;
+  },
+  "is not a mode for a socket",
+  'use octal digits such as "0660"',
+);
+
 const macAddress = readWith(
   (input) => (typeof input === "string" ? parseMac(input) : undefined),
   "is not a MAC address",
@@ -245,7 +264,10 @@ export const serverSchema = v.object({
   control_socket: v.optional(pathSuchAs("/run/aoed/control.sock")),
   gc: v.optional(oneOf(GARBAGE_COLLECTION_MODES, "a way to collect garbage"), "auto"),
   metrics: notBuiltYet("this version has no metrics endpoint"),
-  user: notBuiltYet("this version keeps running as the user that started it"),
+  user: v.optional(accountName),
+  control_socket_owner: v.optional(accountName),
+  control_socket_group: v.optional(accountName),
+  control_socket_mode: v.optional(permissionBits, "0600"),
 });
 
 export const snapshotsSchema = v.object({

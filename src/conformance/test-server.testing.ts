@@ -64,6 +64,7 @@ export async function startTestServer(options: TestServerOptions): Promise<TestS
       bufferCount,
       stateDirectory,
       controlSocket: undefined,
+      controlSocketAccess: { mode: 0o600 },
       gc: "off",
     },
     targets: targets.map(configurationOf),

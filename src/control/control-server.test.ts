@@ -56,6 +56,7 @@ describe("the control socket", () => {
 
   test("answers, and belongs to its owner alone", async () => {
     server = await ControlServer.listen(path, api);
+    server.begin();
     expect((await stat(path)).mode & 0o777).toBe(0o600);
     expect(await ask(path, "GET", "/v1/status")).toEqual({
       status: 200,
@@ -65,6 +66,7 @@ describe("the control socket", () => {
 
   test("clears what is named and nothing else", async () => {
     server = await ControlServer.listen(path, api);
+    server.begin();
     const answer = await ask(path, "POST", "/v1/targets/1.0/clear", '{"mask":true}');
     expect(answer.status).toBe(200);
     expect(cleared).toEqual([[1, 0, { configString: false, mask: true, reservation: false }]]);
@@ -82,6 +84,7 @@ describe("the control socket", () => {
     ["GET", "/v1/nothing", undefined, 404, "no such operation"],
   ])("%s %s is refused with a reason", async (method, url, body, status, reason) => {
     server = await ControlServer.listen(path, api);
+    server.begin();
     const answer = await ask(path, method, url, body);
     expect(answer.status).toBe(status);
     expect(JSON.stringify(answer.body)).toContain(reason);
@@ -90,6 +93,7 @@ describe("the control socket", () => {
 
   test("a second server is refused, and the first goes on", async () => {
     server = await ControlServer.listen(path, api);
+    server.begin();
     await expect(ControlServer.listen(path, api)).rejects.toThrow(/another aoed answers here/);
     expect((await ask(path, "GET", "/v1/status")).status).toBe(200);
   });
@@ -103,6 +107,7 @@ describe("the control socket", () => {
     await link(left, kept);
     await new Promise((resolve) => abandoned.close(resolve));
     server = await ControlServer.listen(kept, api);
+    server.begin();
     expect((await ask(kept, "GET", "/v1/status")).status).toBe(200);
 
     const file = join(directory, "precious");

@@ -1,4 +1,4 @@
-import { lstat, mkdir, unlink } from "node:fs/promises";
+import { chmod, chown, lstat, mkdir, rmdir, unlink } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { connect } from "node:net";
 import { dirname } from "node:path";
@@ -15,21 +15,43 @@ const BODY_LIMIT_BYTES = 64 * 1024;
 /** What fits a Unix socket's address (sun_path) with its terminating zero. */
 const SOCKET_PATH_LIMIT_BYTES = 107;
 
+/** chown(2) leaves this one as it is. */
+const UNCHANGED_ID = -1;
+
+/** Whose the socket is, and who else may open it. */
+export interface SocketAccess {
+  readonly mode: number;
+  /** Undefined: that of the process. */
+  readonly userId?: number | undefined;
+  readonly groupId?: number | undefined;
+}
+
 /**
- * The control socket: HTTP with JSON over a Unix socket that only its owner can open
+ * The control socket: HTTP with JSON over a Unix socket that, unless told otherwise, only its owner
+ * can open. It is there, and nobody else's, before `begin` makes it answer
  * (docs/control.md). `GET /v1/status`, `POST /v1/snapshots`, `POST /v1/jobs/import`.
  */
 export class ControlServer {
   readonly path: string;
   readonly #server: Server;
+  readonly #begin: () => void;
+  /** Folders that were made for the socket, innermost first. */
+  readonly #madeFolders: readonly string[];
 
-  private constructor(path: string, server: Server) {
+  private constructor(
+    path: string,
+    server: Server,
+    begin: () => void,
+    madeFolders: readonly string[],
+  ) {
     this.path = path;
     this.#server = server;
+    this.#begin = begin;
+    this.#madeFolders = madeFolders;
   }
 
   /** @throws UsageError when another server answers at `path`, or none could; makes nothing */
-  static async refuseIfAnswered(path: string): Promise<void> {
+  static async #refuseIfAnswered(path: string): Promise<void> {
     if (Buffer.byteLength(path) > SOCKET_PATH_LIMIT_BYTES) {
       throw new UsageError(
         `${path}: the path of a socket has at most ${SOCKET_PATH_LIMIT_BYTES} octets; ` +
@@ -43,30 +65,74 @@ export class ControlServer {
   }
 
   /** @throws UsageError when another server answers at `path`, or it cannot be made */
-  static async listen(path: string, api: ControlApi): Promise<ControlServer> {
-    await ControlServer.refuseIfAnswered(path);
+  static async listen(
+    path: string,
+    api: ControlApi,
+    { mode, userId, groupId }: SocketAccess = { mode: 0o600 },
+  ): Promise<ControlServer> {
+    await ControlServer.#refuseIfAnswered(path);
+    const begun = Promise.withResolvers<void>();
     const server = createServer((request, response) => {
-      void respond(api, request, response);
+      void begun.promise.then(async () => respond(api, request, response));
     });
+    let madeFolders: string[] = [];
     try {
-      await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+      // Others than the owner reach the socket only through a folder that they may enter.
+      const folderMode = (mode & 0o066) === 0 ? 0o700 : 0o711;
+      const first = await mkdir(dirname(path), { recursive: true, mode: folderMode });
+      madeFolders = foldersBetween(dirname(path), first);
       await removeAbandoned(path);
       await listenPrivately(server, path);
+      if (userId !== undefined || groupId !== undefined) {
+        await chown(path, userId ?? UNCHANGED_ID, groupId ?? UNCHANGED_ID);
+      }
+      await chmod(path, mode);
     } catch (error) {
-      server.close();
+      await closeServer(server);
+      await removeFolders(madeFolders);
       const code = systemErrorCode(error) ?? "unknown error";
       throw new UsageError(`${path}: the control socket cannot be made (${code})`, {
         cause: error,
       });
     }
-    return new ControlServer(path, server);
+    return new ControlServer(path, server, begun.resolve, madeFolders);
+  }
+
+  /** Answers from now on; whoever asked before has waited. */
+  begin(): void {
+    this.#begin();
   }
 
   async close(): Promise<void> {
-    const closed = new Promise((resolve) => this.#server.close(resolve));
-    this.#server.closeAllConnections();
-    await closed;
+    await closeServer(this.#server);
   }
+
+  /** Ends a start that was refused, and leaves the disk as it was. */
+  async abandon(): Promise<void> {
+    await this.close();
+    await removeFolders(this.#madeFolders);
+  }
+}
+
+async function closeServer(server: Server): Promise<void> {
+  const closed = new Promise((resolve) => server.close(resolve));
+  server.closeAllConnections();
+  await closed;
+}
+
+/** From `folder` up to `first`, which contains it; none without a first. */
+function foldersBetween(folder: string, first: string | undefined): string[] {
+  const folders: string[] = [];
+  if (first === undefined) return folders;
+  for (let path = folder; path.length >= first.length; path = dirname(path)) {
+    folders.push(path);
+  }
+  return folders;
+}
+
+async function removeFolders(folders: readonly string[]): Promise<void> {
+  // One that holds something by now stays.
+  for (const folder of folders) await rmdir(folder).catch(() => undefined);
 }
 
 /** The socket is its owner's from the moment it exists: it is made during the call. */

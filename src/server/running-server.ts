@@ -1,6 +1,9 @@
 import type { ServerConfiguration, TargetConfiguration } from "../config/configuration.ts";
 import type { ControlApi, TargetStatus } from "../control/control-api.ts";
 import { ControlServer } from "../control/control-server.ts";
+import type { Log } from "../log/log.ts";
+import { findAccount, findGroupId } from "../system/account.ts";
+import { Privileges } from "./privileges.ts";
 
 /**
  * What serves on the wire, in one thread or in several. It starts in steps, each of them in every
@@ -10,7 +13,9 @@ export interface ServerCore {
   readonly api: ControlApi;
   /** Resolves when a part of it has died: what is left must be stopped. */
   readonly failed: Promise<Error>;
-  /** Opens interfaces, and what exists of stores and disks; makes nothing. @throws UsageError */
+  /** Opens interfaces and block devices: what may need privileges. @throws UsageError */
+  acquire(): Promise<void>;
+  /** Opens what exists of stores and files; makes nothing. @throws UsageError */
   open(): Promise<void>;
   /** Makes files, stores and volumes that are missing. @throws UsageError */
   make(): Promise<void>;
@@ -40,20 +45,23 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
    */
   static async start<Core extends ServerCore>(
     core: Core,
-    { controlSocket }: ServerConfiguration,
+    configuration: ServerConfiguration,
+    log: Log,
   ): Promise<RunningServer<Core>> {
     let control: ControlServer | undefined;
     try {
       // What can be refused comes before what is made: a refused start leaves the disk as it was.
-      if (controlSocket !== undefined) await ControlServer.refuseIfAnswered(controlSocket);
+      const privileges = Privileges.of(configuration);
+      await privileges?.prepare(configuration);
+      control = await controlServer(configuration, core.api);
+      await core.acquire();
+      await privileges?.drop(configuration, log);
       await core.open();
       await core.make();
-      if (controlSocket !== undefined) {
-        control = await ControlServer.listen(controlSocket, core.api);
-      }
+      control?.begin();
       await core.begin();
     } catch (error) {
-      await control?.close();
+      await control?.abandon();
       await core.abandon();
       throw error;
     }
@@ -77,4 +85,18 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
     await this.#control?.close();
     await this.core.stop();
   }
+}
+
+async function controlServer(
+  configuration: ServerConfiguration,
+  api: ControlApi,
+): Promise<ControlServer | undefined> {
+  const { controlSocket: path, controlSocketAccess } = configuration;
+  if (path === undefined) return undefined;
+  const { owner, group, mode } = controlSocketAccess;
+  return ControlServer.listen(path, api, {
+    mode,
+    userId: owner === undefined ? undefined : findAccount(owner).userId,
+    groupId: group === undefined ? undefined : findGroupId(group),
+  });
 }

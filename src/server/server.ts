@@ -55,7 +55,8 @@ export async function startServer(
   log: Log,
   surroundings: ServerSurroundings = {},
 ): Promise<RunningServer<Server>> {
-  return RunningServer.start(new Server(configuration, log, surroundings), configuration.server);
+  const server = new Server(configuration, log, surroundings);
+  return RunningServer.start(server, configuration.server, log);
 }
 
 /** All layers, put together in one thread. */
@@ -124,8 +125,12 @@ export class Server implements ServerCore {
     };
   }
 
-  async open(): Promise<void> {
+  async acquire(): Promise<void> {
     await this.#openPorts();
+    await this.#shelf.acquire(this.#configuration.targets);
+  }
+
+  async open(): Promise<void> {
     await this.#shelf.open(this.#configuration.targets);
   }
 

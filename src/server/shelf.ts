@@ -30,9 +30,20 @@ export class Shelf {
   readonly #removing = new Set<Promise<void>>();
   readonly #createdFiles: string[] = [];
   readonly #missing: TargetConfiguration[] = [];
+  /** Devices that were opened before the rest, by the name of their target. */
+  readonly #acquired = new Map<string, BlockStorage>();
 
   constructor(options: ShelfOptions) {
     this.#options = options;
+  }
+
+  /** Opens the block devices, which the user that the server becomes may not. @throws UsageError */
+  async acquire(configurations: readonly TargetConfiguration[]): Promise<void> {
+    for (const configuration of configurations) {
+      if (configuration.backend !== "device") continue;
+      const storage = await this.#options.openStorage(configuration);
+      this.#acquired.set(targetName(configuration), storage);
+    }
   }
 
   /** What the configuration names and exists: nothing is made. @throws UsageError */
@@ -75,7 +86,9 @@ export class Shelf {
       await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
     }
     const isNew = configuration.backend === "file" && !existsSync(configuration.path);
-    const storage = await openStorage(configuration);
+    const name = targetName(configuration);
+    const storage = this.#acquired.get(name) ?? (await openStorage(configuration));
+    this.#acquired.delete(name);
     if (isNew) this.#createdFiles.push(configuration.path);
     const added = targets.add({
       shelf,
@@ -129,7 +142,9 @@ export class Shelf {
   /** Closes every storage; rejects, after all are closed, when one could not be made durable. */
   async close(): Promise<void> {
     await this.#options.casTargets.leaveAll();
-    const results = await Promise.allSettled([this.#options.targets.close(), ...this.#removing]);
+    const unused = [...this.#acquired.values()].map(async (storage) => storage.close());
+    const closing = [this.#options.targets.close(), ...unused, ...this.#removing];
+    const results = await Promise.allSettled(closing);
     for (const result of results) if (result.status === "rejected") throw result.reason;
   }
 }

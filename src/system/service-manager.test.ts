@@ -64,7 +64,11 @@ test("an abstract socket likewise", async () => {
 });
 
 test("without a service manager, or with one that has gone, nothing happens", () => {
-  for (const environment of [{}, { NOTIFY_SOCKET: "/nonexistent/socket" }, { NOTIFY_SOCKET: "x" }]) {
+  for (const environment of [
+    {},
+    { NOTIFY_SOCKET: "/nonexistent/socket" },
+    { NOTIFY_SOCKET: "x" },
+  ]) {
     const manager = new ServiceManager(environment);
     manager.ready("");
     manager.stopping();

@@ -1,0 +1,137 @@
+import { execFileSync } from "node:child_process";
+import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
+import { chmodSync, writeFileSync } from "node:fs";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { Namespace } from "./namespace.testing.ts";
+import { type Served, ServerPlace } from "./serve-process.testing.ts";
+
+/** A user that every machine has and that owns nothing. */
+const USER = "nobody";
+const USER_ID = Number(execFileSync("id", ["-u", USER], { encoding: "utf8" }));
+const GROUP_ID = Number(execFileSync("id", ["-g", USER], { encoding: "utf8" }));
+
+let namespace: Namespace;
+let server: ServerPlace;
+let place: ServerPlace["place"];
+
+beforeAll(async () => {
+  namespace = await Namespace.create();
+});
+afterAll(async () => {
+  await namespace.remove();
+});
+beforeEach(() => {
+  server = new ServerPlace(namespace);
+  ({ place } = server);
+  chmodSync(place.folder, 0o755);
+});
+afterEach(async () => {
+  await server.remove();
+});
+
+const TARGETS = `
+[[target]]
+shelf = 1
+slot = 0
+backend = "file"
+path = "disks/disk.img"
+size = "1MiB"
+[[target]]
+shelf = 1
+slot = 1
+backend = "cas"
+[target.cas]
+path = "disks/store"
+`;
+
+function configure(keys: string, targets = TARGETS): void {
+  writeFileSync(place.path("aoed.toml"), `[server]\ninterface = "server0"\n${keys}\n${targets}`);
+}
+
+/** A field of the status of every thread, each different value once. */
+function everyThread(served: Served, field: string): string[] {
+  const folder = `/proc/${served.process.pid}/task`;
+  const values = readdirSync(folder).map((thread) => {
+    const text = readFileSync(`${folder}/${thread}/status`, "utf8");
+    return new RegExp(`^${field}:[ \\t]*(.*?)\\s*$`, "m").exec(text)?.[1] ?? "absent";
+  });
+  return [...new Set(values)];
+}
+
+const four = (id: number) => Array.from({ length: 4 }, () => id).join("\t");
+
+test("after the start every thread is the user's, without privileges and ways to get them", async () => {
+  configure(`user = "${USER}"\nstate_dir = "state"`);
+  mkdirSync(place.path("disks"));
+  chownSync(place.path("disks"), USER_ID, GROUP_ID);
+  const served = await server.serve("--config", "aoed.toml");
+  // Requests of all kinds, so that the threads that serve them have been started.
+  expect(await server.did("ping", "1.0", "-i", "client0", "--identify")).toMatch(/4 of 4 answered/);
+  await server.did("snapshot", "create", "e1.1", "--socket", "state/control.sock");
+
+  expect(everyThread(served, "Uid")).toEqual([four(USER_ID)]);
+  expect(everyThread(served, "Gid")).toEqual([four(GROUP_ID)]);
+  expect(everyThread(served, "Groups")).toEqual([String(GROUP_ID)]);
+  expect(everyThread(served, "NoNewPrivs")).toEqual(["1"]);
+  for (const set of ["CapInh", "CapPrm", "CapEff", "CapAmb"]) {
+    expect({ set, values: everyThread(served, set) }).toEqual({ set, values: ["0".repeat(16)] });
+  }
+  expect(everyThread(served, "Name").length, "several kinds of threads").toBeGreaterThan(2);
+  expect(statSync(place.path("disks/disk.img")).uid).toBe(USER_ID);
+
+  // An interface that comes back is served without any privilege.
+  namespace.run("ip", "link", "delete", "server0");
+  namespace.run("ip", "link", "add", "server0", "type", "veth", "peer", "name", "client0");
+  for (const name of ["server0", "client0"]) namespace.run("ip", "link", "set", name, "up");
+  const ping = ["ping", "1.0", "-i", "client0", "-c", "1", "--timeout", "300ms"];
+  let answered = false;
+  for (let tries = 0; tries < 50 && !answered; tries++) {
+    answered = (await server.aoed(...ping)).code === 0;
+  }
+  expect(answered).toBe(true);
+  expect(await server.stop(served, "SIGTERM")).toBe(0);
+  expect(existsSync(place.path("state/control.sock"))).toBe(false);
+});
+
+test("what the user may not use is refused with the way out", async () => {
+  mkdirSync(place.path("state"), { mode: 0o700 });
+  mkdirSync(place.path("disks"));
+  configure(`user = "${USER}"\nstate_dir = "state"`);
+  const refused = await server.aoed("serve", "--config", "aoed.toml");
+  expect(refused.code).toBe(2);
+  expect(refused.stderr).toMatch(
+    /state: nobody, .*\(EACCES\); give it .*: chown -R nobody: .*state\n$/,
+  );
+
+  chownSync(place.path("state"), USER_ID, GROUP_ID);
+  const file = await server.aoed("serve", "--config", "aoed.toml");
+  expect(file.code).toBe(2);
+  expect(file.stderr).toMatch(
+    /disk\.img: user \d+ may not read and write it: change its owner or its mode\n$/,
+  );
+  expect(readdirSync(place.path("disks"))).toEqual([]);
+  expect(readdirSync(place.path("state"))).toEqual([]);
+
+  configure('user = "no-such-user"\nstate_dir = "state"');
+  const nobody = await server.aoed("serve", "--config", "aoed.toml");
+  expect(nobody).toMatchObject({ code: 2, stdout: "" });
+  expect(nobody.stderr).toMatch(/^aoed: there is no user "no-such-user"; make it with: useradd /);
+});
+
+test("the control socket belongs to whom the configuration says", async () => {
+  configure(
+    `state_dir = "state"\ncontrol_socket = "run/control.sock"\ncontrol_socket_owner = "${USER}"
+control_socket_group = "${GROUP_ID}"\ncontrol_socket_mode = "0660"`,
+  );
+  mkdirSync(place.path("disks"));
+  const served = await server.serve("--config", "aoed.toml");
+  const { uid, gid, mode } = statSync(place.path("run/control.sock"));
+  expect({ uid, gid, mode: mode & 0o777 }).toEqual({ uid: USER_ID, gid: GROUP_ID, mode: 0o660 });
+  expect(statSync(place.path("run")).mode & 0o777).toBe(0o711);
+  expect(await server.stop(served, "SIGTERM")).toBe(0);
+
+  configure('control_socket_group = "no-such-group"');
+  const refused = await server.aoed("serve", "--config", "aoed.toml");
+  expect(refused).toMatchObject({ code: 2 });
+  expect(refused.stderr).toMatch(/there is no group "no-such-group"; make it with: groupadd/);
+});
