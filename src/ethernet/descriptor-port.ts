@@ -20,6 +20,15 @@ const { EAGAIN, ENOBUFS, ENOMEM } = constants.errno;
 /** How soon a full device queue is tried again: a queue of 256 full-size frames at 10 Gbit/s. */
 const DEVICE_RETRY_MS = 1;
 
+/**
+ * After so many retries in which nothing left, each queued frame is tried by itself: a device says
+ * the same of a queue that is full as of a frame that it will never take.
+ */
+const RETRIES_BEFORE_TRIALS = 5;
+
+/** Frames that a device does not take for so long are of no use any more: they were asked for again. */
+const DEVICE_PATIENCE_MS = 1000;
+
 const CLOSE_TIMEOUT_MS = 1000;
 
 export interface DescriptorPortOptions {
@@ -57,6 +66,9 @@ export abstract class DescriptorPort implements EthernetPort {
   #isDescriptorFull = false;
   /** The device's queue is full: the rest goes when the timer fires. */
   #deviceRetry: NodeJS.Timeout | undefined;
+  /** Retries since a frame last left, and when the first was. */
+  #deviceRetries = 0;
+  #deviceFullSinceMs = 0;
   #onDrained: (() => void) | undefined;
   #closing: Promise<void> | undefined;
 
@@ -144,6 +156,7 @@ export abstract class DescriptorPort implements EthernetPort {
     while (ring.count > 0) {
       const sent = this.writeBatch(ring.head, ring.runLength(this.batchFrames));
       if (sent > 0) {
+        this.#deviceRetries = 0;
         this.counters.sentFrames += sent;
         ring.releaseOldest(sent);
       } else if (!this.#handleWriteError(-sent)) {
@@ -271,16 +284,57 @@ export abstract class DescriptorPort implements EthernetPort {
     }
     if ((errno === ENOBUFS || errno === ENOMEM) && this.#link.up) {
       this.counters.sendStalls++;
-      this.#deviceRetry = setTimeout(() => {
-        this.#deviceRetry = undefined;
-        this.transmit();
-      }, DEVICE_RETRY_MS);
+      if (this.#deviceRetries++ === 0) this.#deviceFullSinceMs = performance.now();
+      this.#deviceRetry = setTimeout(() => this.#retryDevice(), DEVICE_RETRY_MS);
       return false;
     }
     // Of this frame alone: too long for the MTU of now, or the interface is down or gone.
+    this.#failOldest();
+    return true;
+  }
+
+  #retryDevice(): void {
+    this.#deviceRetry = undefined;
+    if (this.#deviceRetries >= RETRIES_BEFORE_TRIALS) this.#tryEachQueued();
+    this.transmit();
+  }
+
+  /**
+   * Lets the frames that the device takes pass those that it does not (on veth, one that is longer
+   * than the peer's MTU). What fails twice while others leave is given up; in a queue that is really
+   * full nothing leaves, and the frames keep their order.
+   */
+  #tryEachQueued(): void {
+    const ring = this.transmitRing;
+    const sent = this.#trySingly(() => ring.rotate());
+    if (sent > 0) {
+      this.#deviceRetries = 0;
+      this.#trySingly(() => this.#failOldest());
+    } else if (performance.now() - this.#deviceFullSinceMs > DEVICE_PATIENCE_MS) {
+      this.#deviceRetries = 0;
+      this.#failQueued();
+    }
+  }
+
+  /** @returns how many left */
+  #trySingly(onRefused: () => void): number {
+    const ring = this.transmitRing;
+    let sent = 0;
+    for (let left = ring.count; left > 0; left--) {
+      if (this.writeBatch(ring.head, 1) === 1) {
+        sent++;
+        ring.releaseOldest(1);
+      } else {
+        onRefused();
+      }
+    }
+    this.counters.sentFrames += sent;
+    return sent;
+  }
+
+  #failOldest(): void {
     this.counters.sendFailures++;
     this.transmitRing.releaseOldest(1);
-    return true;
   }
 
   #failQueued(): void {

@@ -150,6 +150,29 @@ describe.runIf(isIsolated)("a packet port", () => {
     }
   });
 
+  test("a frame that the device never takes does not hold up the others", async () => {
+    const [name, peerName] = pair();
+    ip(`link set ${name} mtu 9000`);
+    const arena = new FrameArena(256);
+    const sender = station(name, { arena });
+    const receiver = station(peerName);
+    await bothUp(sender, receiver);
+    await waitUntil(() => sender.port.link.mtuBytes === 9000, "the larger MTU is seen");
+    // veth refuses what is longer than the MTU of the other end, as it refuses a full queue.
+    const tooLong = (n: number): Uint8Array => numbered(receiver, sender, n, 8000);
+    const frames = counting(40).map((n) =>
+      n % 2 === 0 ? tooLong(n) : numbered(receiver, sender, n),
+    );
+    sender.send(...frames);
+    const received = await receiver.receiveCount(20);
+    expect(received.map(numberOf)).toEqual(counting(40).filter((n) => n % 2 !== 0));
+    sender.send(tooLong(1), numbered(receiver, sender, 2));
+    expect((await receiver.receiveCount(1)).map(numberOf)).toEqual([2]);
+    await waitUntil(() => arena.freeCount === arena.frameCount, "none is queued");
+    expect(sender.port.statistics.sentFrames).toBe(21);
+    expect(sender.port.statistics.sendFailures).toBe(21);
+  });
+
   test("waits for a full send buffer and loses nothing", async () => {
     const [name, peerName] = pair();
     const bridge = uniqueName("br");

@@ -51,6 +51,17 @@ export class TransmitRing {
     return Math.min(this.count, this.#capacity - this.head, maxFrames);
   }
 
+  /** Makes the oldest frame the newest. */
+  rotate(): void {
+    const { head } = this;
+    let tail = head + this.count;
+    if (tail >= this.#capacity) tail -= this.#capacity;
+    this.frames[tail] = this.frames[head];
+    this.lengths[tail] = this.lengths[head];
+    this.offsets[tail] = this.offsets[head];
+    this.head = head + 1 === this.#capacity ? 0 : head + 1;
+  }
+
   /** Removes the oldest `count` frames and gives them back to the arena. */
   releaseOldest(count: number): void {
     for (let index = 0; index < count; index++) {
