@@ -2,6 +2,7 @@ import { writeFileSync } from "node:fs";
 import { CommanderError } from "commander";
 import { Cancelled } from "../control/store-api.ts";
 import { UsageError } from "../errors.ts";
+import { EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE } from "./exit-codes.ts";
 import { buildProgram } from "./program.ts";
 
 /**
@@ -10,9 +11,6 @@ import { buildProgram } from "./program.ts";
  * Exit codes: 0; 1 for a fault while running; 2 for usage, configuration or a path that cannot be
  * opened, with one line on standard error and nothing changed on disk.
  */
-const EXIT_FAULT = 1;
-const EXIT_USAGE = 2;
-const EXIT_INTERRUPTED = 130;
 
 /** What ps, top and the holder of a lock are shown, instead of the name of the runtime. */
 function nameProcess(): void {

@@ -1,10 +1,8 @@
-import { UsageError } from "../errors.ts";
 import type { DiscoveredTarget } from "../initiator/discovery.ts";
-import { type Initiator, openInitiator } from "../initiator/initiator.ts";
 import { targetName } from "../config/configuration.ts";
 import { formatSize } from "../config/units.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
-import { checkInterface, interfaceNames, listInterfaces } from "./interfaces.ts";
+import { openInitiators } from "./initiators.ts";
 import { octetsAsBase64, readDuration } from "./option-values.ts";
 import { formatTable } from "./table.ts";
 
@@ -37,26 +35,6 @@ export async function discover(options: DiscoverCommandOptions): Promise<void> {
   } else {
     process.stdout.write(summary(targets));
   }
-}
-
-/** One on each interface that was named; else on each that there is and that can be opened. */
-function openInitiators(names: readonly string[]): Initiator[] {
-  if (names.length > 0) {
-    for (const name of names) checkInterface(name);
-    return names.map((interfaceName) => openInitiator({ interfaceName }));
-  }
-  const initiators: Initiator[] = [];
-  let refusal: UsageError | undefined;
-  for (const interfaceName of interfaceNames().filter((name) => name !== "lo")) {
-    try {
-      initiators.push(openInitiator({ interfaceName }));
-    } catch (error) {
-      if (!(error instanceof UsageError)) throw error;
-      refusal ??= error;
-    }
-  }
-  if (initiators.length > 0) return initiators;
-  throw refusal ?? new UsageError(`--interface is missing, and ${listInterfaces()}`);
 }
 
 function summary(targets: readonly DiscoveredTarget[]): string {

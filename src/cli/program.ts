@@ -2,10 +2,10 @@ import { Command, Option } from "commander";
 import { LOG_LEVELS } from "../log/levels.ts";
 import { DURABILITIES, PORT_KINDS } from "../config/configuration.ts";
 import { VERSION } from "../server/version.ts";
-import type { DiscoverCommandOptions } from "./discover.ts";
-import type { PingCommandOptions } from "./ping.ts";
+import { collect } from "./collect.ts";
 import type { ServeOptions } from "./serve-options.ts";
 import type { ClearOptions, StateOptions } from "./state.ts";
+import { addInitiatorCommands } from "./initiator-commands.ts";
 import { addStoreCommands } from "./store-commands.ts";
 import type { AddTargetOptions, TargetOptions } from "./target.ts";
 
@@ -13,10 +13,6 @@ import type { AddTargetOptions, TargetOptions } from "./target.ts";
  * The command line as a table. Each command's code is loaded when it is run, so that `--help` and
  * mistakes in the arguments are answered at once.
  */
-
-function collect(value: string, previous: string[] = []): string[] {
-  return [...previous, value];
-}
 
 function addServe(program: Command): void {
   program
@@ -82,54 +78,6 @@ Example:
     .action(async (file: string, options: { json?: true }) => {
       const { checkConfig } = await import("./check-config.ts");
       process.exitCode = checkConfig(file, options.json === true);
-    });
-}
-
-function addDiscover(program: Command): void {
-  program
-    .command("discover")
-    .description("find the targets of a network, without the kernel driver")
-    .option(
-      "-i, --interface <name>",
-      "interface to ask on; repeat; all when there is none",
-      collect,
-    )
-    .option("--timeout <duration>", "how long answers are waited for", "1s")
-    .option("--json", "answer in JSON")
-    .addHelpText(
-      "after",
-      `
-Example:
-  sudo aoed discover --interface eth0`,
-    )
-    .action(async (options: DiscoverCommandOptions) => {
-      const { discover } = await import("./discover.ts");
-      await discover(options);
-    });
-}
-
-function addPing(program: Command): void {
-  program
-    .command("ping")
-    .description("measure how long a target takes to answer")
-    .argument("<shelf.slot>", "target, such as 1.0")
-    .requiredOption("-i, --interface <name>", "interface that it is reached by")
-    .option("-c, --count <number>", "how many requests", "4")
-    .option("--interval <duration>", "time between two requests", "200ms")
-    .option("--timeout <duration>", "how long each answer is waited for", "1s")
-    .option("--identify", "ask the disk itself, not only the server")
-    .option("--json", "answer in JSON")
-    .addHelpText(
-      "after",
-      `
-Exits with 1 when nobody answers.
-
-Example:
-  sudo aoed ping 1.0 --interface eth0 -c 10`,
-    )
-    .action(async (address: string, options: PingCommandOptions) => {
-      const { ping } = await import("./ping.ts");
-      process.exitCode = await ping(address, options);
     });
 }
 
@@ -245,8 +193,7 @@ export function buildProgram(): Command {
     .configureOutput({ outputError: (text, write) => write(oneLine(text)) });
   addServe(program);
   addCheckConfig(program);
-  addDiscover(program);
-  addPing(program);
+  addInitiatorCommands(program);
   addStatus(program);
   addTarget(program);
   addState(program);

@@ -62,7 +62,7 @@ export class ProgressBar {
 export function progressLine(progress: Progress, ratePerSecond: number): string {
   const { phase, done, total, unit } = progress;
   const amount = (count: number): string =>
-    unit === "bytes" ? approximateSize(count) : `${Math.round(count)} blobs`;
+    unit === "bytes" ? approximateSize(count) : `${Math.round(count)} ${unit}`;
   const parts = [phase];
   if (total !== null && total > 0) {
     const share = Math.min(1, done / total);

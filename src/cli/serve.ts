@@ -4,11 +4,9 @@ import { formatSize } from "../config/units.ts";
 import type { ServerStatus } from "../control/control-api.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { ServiceManager } from "../system/service-manager.ts";
+import { EXIT_INTERRUPTED } from "./exit-codes.ts";
 import { configurationFor, type ServeOptions } from "./serve-options.ts";
 import { formatTable } from "./table.ts";
-
-/** What a shell reports of a process that SIGINT ended. */
-const EXIT_INTERRUPTED = 130;
 
 /** Serves until SIGTERM or SIGINT; then answers what is in flight, syncs, and returns. */
 export async function serve(options: ServeOptions): Promise<void> {

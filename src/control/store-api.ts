@@ -57,7 +57,7 @@ export interface Progress {
   readonly done: number;
   /** Null: nobody knows. */
   readonly total: number | null;
-  readonly unit: "bytes" | "blobs";
+  readonly unit: "bytes" | "blobs" | "paths";
 }
 
 /** A job ended because it was asked to. */

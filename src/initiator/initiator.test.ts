@@ -233,3 +233,79 @@ function expectSame(actual: Uint8Array, expected: Uint8Array): void {
 async function quietSegment(): Promise<void> {
   await new Promise((resolve) => setTimeout(resolve, 30));
 }
+
+describe("a load", () => {
+  const LOAD = {
+    requestSectors: 2,
+    order: "random",
+    readShare: 1,
+    firstLba: 0,
+    sectors: DISK_SECTORS,
+    window: 8,
+    durationMs: 150,
+    warmupMs: 20,
+    timeoutMs: 20_000,
+    seed: 7,
+  } as const;
+
+  test.each(["random", "sequential"] as const)("%s reads are counted and timed", async (order) => {
+    const { initiator, disks } = await start();
+    const disk = await initiator.open(1, 0);
+    const progress: number[] = [];
+    const result = await disk.load({ ...LOAD, order, onProgress: (count) => progress.push(count) });
+    expect(result.operations).toBeGreaterThan(0);
+    expect(result).toMatchObject({ reads: result.operations, writes: 0 });
+    expect(result.bytes).toBe(result.operations * 1024);
+    expect(result.latency.count).toBe(result.operations);
+    expect(result.latency.percentileMs(0.5)).toBeGreaterThan(0);
+    expect(result.elapsedMs).toBeGreaterThan(100);
+    expect(disks[0].statistics.faults).toBe(0);
+  });
+
+  test("a mix is mixed, and writes only inside its range", async () => {
+    const { initiator } = await start();
+    const disk = await initiator.open(1, 0);
+    const before = await disk.read(0, DISK_SECTORS);
+    const result = await disk.load({ ...LOAD, readShare: 0.5, firstLba: 100, sectors: 401 });
+    expect(result.reads).toBeGreaterThan(0);
+    expect(result.writes).toBeGreaterThan(0);
+    const after = await disk.read(0, DISK_SECTORS);
+    const changed = Array.from({ length: DISK_SECTORS }, (_, lba) => lba).filter((lba) => {
+      const [from, to] = [lba * 512, (lba + 1) * 512];
+      return Buffer.compare(before.subarray(from, to), after.subarray(from, to)) !== 0;
+    });
+    expect(changed.length).toBeGreaterThan(0);
+    expect(changed[0]).toBeGreaterThanOrEqual(100);
+    expect(changed.at(-1)).toBeLessThan(500);
+  });
+
+  test("lost frames are sent again and do not end it", async () => {
+    const segment = { seed: 3, lossRate: 0.05 };
+    const { initiator } = await start({ segment });
+    const disk = await initiator.open(1, 0);
+    const result = await disk.load({ ...LOAD, durationMs: 400 });
+    expect(result.operations).toBeGreaterThan(0);
+    expect(initiator.statistics.retransmitted).toBeGreaterThan(0);
+  });
+
+  test("a disk that fails ends it with a message", async () => {
+    const { initiator, disks } = await start();
+    disks[0].failSector(10, "read");
+    const disk = await initiator.open(1, 0);
+    const load = disk.load({ ...LOAD, order: "sequential", durationMs: 5000 });
+    await expect(load).rejects.toThrow(/reading at sector 10: unreadable/);
+  });
+});
+
+describe("a report", () => {
+  test("says what passes, and how quickly", async () => {
+    const { initiator } = await start({ mtuBytes: 9000, disks: 2 });
+    const reports = await initiator.report({ timeoutMs: 100, pings: 5 });
+    expect(reports.map(({ target }) => target.slot)).toEqual([0, 1]);
+    expect(reports[0]).toMatchObject({
+      mtuBytes: 9000,
+      sizes: { outwardBytes: 9000, inwardSectors: 16 },
+      ping: { sent: 5, received: 5 },
+    });
+  });
+});

@@ -5,6 +5,7 @@ import { openPacketPort } from "../ethernet/packet-port.ts";
 import { type DiscoveredTarget, type DiscoverOptions, discoverTargets } from "./discovery.ts";
 import { InitiatorError, NoAnswerError } from "./initiator-error.ts";
 import type { Path } from "./path.ts";
+import { type PathReport, reportPath, type ReportOptions } from "./path-report.ts";
 import { pingPath, type PingOptions, type PingResult } from "./ping.ts";
 import { RemoteDisk, type RequestOptions } from "./remote-disk.ts";
 import { Transport, type TransportStatistics } from "./transport.ts";
@@ -47,6 +48,17 @@ export class Initiator {
   async discover(options: DiscoverOptions = {}): Promise<DiscoveredTarget[]> {
     const found = await discoverTargets(this.#transport, { ...this.#options, ...options });
     return found.map(({ target }) => target);
+  }
+
+  /** Tries every way to every target that answers: sizes, loss, latency. Nothing is changed. */
+  async report(options: ReportOptions = {}): Promise<PathReport[]> {
+    const found = await discoverTargets(this.#transport, { ...this.#options, ...options });
+    const reports: PathReport[] = [];
+    for (const { target, path } of found) {
+      reports.push(await reportPath(this.#transport, path, target, options));
+      options.onReport?.(reports.length, found.length);
+    }
+    return reports;
   }
 
   /**

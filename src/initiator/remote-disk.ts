@@ -4,7 +4,8 @@ import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import type { DiscoveredTarget } from "./discovery.ts";
 import { type AtaAnswer, type AtaCommandFields, AtaRequest, FAILURE_BITS } from "./ata-request.ts";
 import { AtaReplyError, InitiatorError } from "./initiator-error.ts";
-import type { Path } from "./path.ts";
+import { type LoadOptions, type LoadResult, runLoad } from "./load.ts";
+import { Path } from "./path.ts";
 import type { Transport } from "./transport.ts";
 
 export interface RequestOptions {
@@ -91,6 +92,15 @@ export class RemoteDisk {
       const answer = await this.ata({ command, features: TRIM, sectorCount: 1, data });
       this.#check(answer, "TRIM");
     }
+  }
+
+  /**
+   * Loads the disk and measures it, with a window of its own. Writes destroy what it holds.
+   * @throws InitiatorError when a request fails or is not answered in time
+   */
+  async load(options: LoadOptions): Promise<LoadResult> {
+    const { shelf, slot, mac } = this.#path;
+    return runLoad(this.#transport, new Path(shelf, slot, mac), options);
   }
 
   /** Any ATA command, and its answer whatever the status. */

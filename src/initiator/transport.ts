@@ -72,6 +72,8 @@ export class Transport {
   /** Paths with requests that have not been sent. */
   readonly #waitingPaths = new Set<Path>();
   #nextTag = Math.floor(Math.random() * TAG_MASK);
+  /** What an answer makes its owner ask next leaves with the rest of the batch. */
+  #isReceiving = false;
   #timer: NodeJS.Timeout | undefined;
   #isClosed = false;
 
@@ -91,7 +93,7 @@ export class Transport {
     request.deadlineMs = performance.now() + timeoutMs;
     request.path.waiting.push(request);
     this.#waitingPaths.add(request.path);
-    this.#sendWaiting();
+    if (!this.#isReceiving) this.#sendWaiting();
     this.#startTimer();
   }
 
@@ -188,10 +190,12 @@ export class Transport {
     const { port } = this;
     const { frames, lengths } = port.received;
     const count = port.receive(BATCH_FRAMES);
+    this.#isReceiving = true;
     for (let index = 0; index < count; index++) {
       this.#take(this.#arena.frameOffset(frames[index]), lengths[index]);
       port.release(frames[index]);
     }
+    this.#isReceiving = false;
     this.#sendWaiting();
   }
 
