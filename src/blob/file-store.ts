@@ -19,6 +19,7 @@ import { frameShare, type IndexState } from "./frame-builder.ts";
 import { hashToHex } from "./hash.ts";
 import type { LogDisk } from "./log-disk.ts";
 import { LogRecovery } from "./log-recovery.ts";
+import type { LogWatcher } from "./log-watcher.ts";
 import { queuedBatch } from "./queued-batch.ts";
 import { RecentHashes } from "./recent-hashes.ts";
 import { MAX_SEGMENT_BYTES } from "./segment-format.ts";
@@ -39,6 +40,8 @@ export interface FileStoreOptions {
   segmentBytes?: number;
   /** Lets go of the lock that the caller took on the store. */
   unlock?: () => Promise<void>;
+  /** Keeps a copy of the log elsewhere. */
+  watcher?: LogWatcher;
 }
 
 /** The BlobStore on a local disk: a log of segments; see docs/formats/segment-log.md. */
@@ -53,6 +56,7 @@ export class FileStore implements BlobStore {
   readonly #sweeper: SegmentSweeper;
   readonly #scrubber: SegmentScrubber;
   readonly #unlock: (() => Promise<void>) | undefined;
+  readonly #watcher: LogWatcher | undefined;
 
   private constructor(
     options: FileStoreOptions,
@@ -71,6 +75,7 @@ export class FileStore implements BlobStore {
     this.#sweeper = new SegmentSweeper(state, space, log);
     this.#scrubber = new SegmentScrubber(state, space);
     this.#unlock = options.unlock;
+    this.#watcher = options.watcher;
   }
 
   /** Opens the store, or makes a new one in an empty folder. */
@@ -99,8 +104,15 @@ export class FileStore implements BlobStore {
     const recovery = new LogRecovery(space, superblock, state.index, reader);
     const tail = await recovery.run();
     await superblock.update({ epoch: epoch + 1, durableSequence: tail.sequence - 1 });
-    const log = new SegmentLog(space, superblock, state, tail);
+    const { watcher } = options;
+    const log = new SegmentLog(space, superblock, state, tail, watcher);
     log.statistics.tailBytes = recovery.tailBytes;
+    if (watcher !== undefined) {
+      space.onRelease = (segment) => watcher.released(segment);
+      const segments = space.inUse();
+      const sequence = tail.sequence - 1;
+      watcher.opened({ superblock: superblock.current, segments, active: tail.active, sequence });
+    }
     return new FileStore(options, state, space, superblock, log);
   }
 
@@ -199,7 +211,11 @@ export class FileStore implements BlobStore {
 
   sweep(options: SweepOptions): Promise<SweepReport> {
     const { checkpoint, previousCheckpoint } = this.#superblock.current;
-    const before = Math.min(checkpoint.segmentNumber, previousCheckpoint.segmentNumber);
+    const before = Math.min(
+      checkpoint.segmentNumber,
+      previousCheckpoint.segmentNumber,
+      this.#watcher?.releasableBefore() ?? Infinity,
+    );
     return this.#sweeper.sweep(before, options);
   }
 

@@ -33,5 +33,10 @@ export interface LogFile {
   syncAhead(): Promise<void>;
   /** Fills `target`; the count is less than its length only at the end of the file. */
   read(target: Uint8Array, position: number): Promise<number>;
+  /**
+   * What was read here is not what had been written. True: another copy will be read the next
+   * time, so it is worth trying again.
+   */
+  distrust?(position: number, lengthBytes: number): boolean;
   close(): Promise<void>;
 }

@@ -4,6 +4,7 @@ import { FooterEntries } from "./footer-entries.ts";
 import { FrameBuilder, frameShare, type IndexState } from "./frame-builder.ts";
 import { ImageBatch } from "./image-batch.ts";
 import type { LogTail } from "./log-recovery.ts";
+import type { LogWatcher } from "./log-watcher.ts";
 import { queuedBatch, type QueuedBatch } from "./queued-batch.ts";
 import {
   encodeSegmentHeader,
@@ -73,9 +74,17 @@ export class SegmentLog {
   #running = false;
   #fault: StoreFault | undefined;
   readonly #zeroAhead: ZeroAhead;
+  readonly #watcher: LogWatcher | undefined;
 
-  constructor(space: SegmentSpace, superblock: SuperblockFile, state: IndexState, tail: LogTail) {
+  constructor(
+    space: SegmentSpace,
+    superblock: SuperblockFile,
+    state: IndexState,
+    tail: LogTail,
+    watcher?: LogWatcher,
+  ) {
     this.#space = space;
+    this.#watcher = watcher;
     this.#zeroAhead = new ZeroAhead(space.segmentBytes);
     this.#superblock = superblock;
     this.#epoch = superblock.current.epoch;
@@ -266,9 +275,11 @@ export class SegmentLog {
     this.statistics.frames++;
     this.statistics.appendedBytes += header.frameBytes;
     this.statistics.tailBytes += header.frameBytes;
+    this.#watcher?.appended(header.frameBytes);
     if (durable) {
       this.#syncedSequence = header.sequence;
       this.statistics.unsyncedBytes = 0;
+      this.#watcher?.durable(segment, header.sequence);
     } else {
       this.statistics.unsyncedBytes += header.frameBytes;
     }
@@ -281,6 +292,7 @@ export class SegmentLog {
     await this.#syncFile(this.#active);
     this.#syncedSequence = this.#sequence - 1;
     this.statistics.unsyncedBytes = 0;
+    this.#watcher?.durable(this.#active, this.#syncedSequence);
   }
 
   async #syncFile(segment: Segment): Promise<void> {
@@ -359,6 +371,7 @@ export class SegmentLog {
       if (systemErrorCode(error) === undefined) throw error;
     }
     this.#active = undefined;
+    this.#watcher?.sealed(segment);
   }
 
   async #writeCheckpoint(queued: QueuedCheckpoint): Promise<void> {
@@ -366,7 +379,9 @@ export class SegmentLog {
       if (this.#fault !== undefined) throw this.#fault;
       await this.#sync();
       const position = await this.#writeImage(queued.image());
-      await this.#superblock.update({ checkpoint: position, durableSequence: this.#sequence - 1 });
+      const endSequence = this.#sequence - 1;
+      await this.#superblock.update({ checkpoint: position, durableSequence: endSequence });
+      this.#watcher?.checkpointed(position, endSequence);
       this.statistics.tailBytes = 0;
     } catch (error) {
       queued.reject(storeFault(error));

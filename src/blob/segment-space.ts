@@ -49,6 +49,8 @@ export class SegmentSpace {
   #reserve: Segment | undefined;
   #growing: Promise<void> | undefined;
   #inUse = 0;
+  /** Called when the blobs of a segment are wanted no more, before its file says so. */
+  onRelease: (segment: Segment) => void = () => {};
   /** Files were created whose names may not be durable: none is used before they are. */
   #hasNewNames = false;
 
@@ -68,6 +70,14 @@ export class SegmentSpace {
     this.segments[segment.slot] = segment;
     if (segment.number === 0) this.#free.push(segment);
     else this.#inUse++;
+  }
+
+  /** The segments that hold a part of the log, by number. */
+  inUse(): Segment[] {
+    return this.segments
+      .filter((segment) => segment !== undefined)
+      .filter((segment) => segment.number > 0)
+      .toSorted((left, right) => left.number - right.number);
   }
 
   /** A file for the next segment: a free one, else a new one, else (if allowed) the reserve. */
@@ -171,6 +181,7 @@ export class SegmentSpace {
    * that lost the next header but not the frames behind it, the old blobs would seem to be there.
    */
   async release(segment: Segment): Promise<void> {
+    this.onRelease(segment);
     await segment.file.write(
       encodeSegmentHeader(this.#storeId, {
         inUse: false,
