@@ -199,8 +199,42 @@ export interface ScrubProgress {
   remainingBytes: number;
 }
 
+/** How a store stands whose truth is elsewhere, in an object store. */
+export interface RemoteStatus {
+  /** What and where, for people. */
+  readonly description: string;
+  /** Of the lease: counts the owners of the store. */
+  readonly epoch: number;
+  /** Bytes that are durable here, and that no head in the object store covers yet. */
+  readonly dirtyBytes: number;
+  /** For how long the oldest of them has waited. */
+  readonly lagMs: number;
+  /** The last frame of the log that the object store has. */
+  readonly headSequence: number;
+  /** When that head was stored; ISO 8601. Null: there is none yet. */
+  readonly headTime: string | null;
+  /** What is wrong with the object store at this moment; null: nothing. */
+  readonly trouble: string | null;
+  /** Another has taken over the store: why nothing is acknowledged any more. */
+  readonly fenced: string | null;
+  /** Bytes of packs in the local cache, and of segments beside it. */
+  readonly cachedBytes: number;
+  readonly puts: number;
+  readonly gets: number;
+  readonly lists: number;
+  readonly deletes: number;
+  readonly bytesWritten: number;
+  readonly bytesRead: number;
+  readonly retries: number;
+  readonly failures: number;
+}
+
 export interface BlobStore {
   readonly description: string;
+  /** Set: the store has gone to another owner, and does nothing any more. */
+  readonly fault?: StoreFault | undefined;
+  /** Of a store whose truth is elsewhere. */
+  readonly remote?: RemoteStatus | undefined;
   /** Made anew at each look: not for the data path. */
   readonly statistics: StoreStatistics;
   /** `statistics.tailBytes`, for those who look after each append. */
@@ -215,6 +249,14 @@ export interface BlobStore {
   exists(hash: Uint8Array): Promise<boolean>;
 
   append(batch: BlobBatch): void;
+  /**
+   * Whether what has completed may be acknowledged to others. Undefined: at once. Else the promise
+   * resolves when it may, and rejects with a StoreFault when it must not: the store has another
+   * owner. A store that is on this machine alone has no such doubts, and no such method.
+   *
+   * @param isRemote not before another machine would find it in the object store
+   */
+  confirm?(isRemote: boolean): Promise<void> | undefined;
   /** Rejects with a StoreFault when what was appended before may not be durable. */
   barrier(): Promise<void>;
 

@@ -26,7 +26,10 @@ export interface LogWatcher {
   sealed(segment: Segment): void;
   /** A checkpoint is complete; its last frame has this sequence number. */
   checkpointed(position: Readonly<LogPosition>, endSequence: number): void;
-  /** The blobs that are still wanted are durable elsewhere, and the file is about to be reused. */
+  /**
+   * The blobs that are still wanted are durable in other segments, and the file says durably that it
+   * is free.
+   */
   released(segment: Segment): void;
   /** Only segments with a lower number may be released. */
   releasableBefore(): number;

@@ -33,7 +33,8 @@ export async function openFileStore(
   }
 }
 
-async function lockStore(folder: string): Promise<() => Promise<void>> {
+/** For this process alone; resolves with what lets go of it. @throws UsageError */
+export async function lockStore(folder: string): Promise<() => Promise<void>> {
   const descriptor = await promisify(open)(join(folder, LOCK_NAME), "a", 0o600).catch(
     (error: unknown) => {
       const code = systemErrorCode(error);

@@ -49,7 +49,7 @@ export class SegmentSpace {
   #reserve: Segment | undefined;
   #growing: Promise<void> | undefined;
   #inUse = 0;
-  /** Called when the blobs of a segment are wanted no more, before its file says so. */
+  /** Called when a segment is given back, before its file is used for another one. */
   onRelease: (segment: Segment) => void = () => {};
   /** Files were created whose names may not be durable: none is used before they are. */
   #hasNewNames = false;
@@ -181,7 +181,6 @@ export class SegmentSpace {
    * that lost the next header but not the frames behind it, the old blobs would seem to be there.
    */
   async release(segment: Segment): Promise<void> {
-    this.onRelease(segment);
     await segment.file.write(
       encodeSegmentHeader(this.#storeId, {
         inUse: false,
@@ -193,6 +192,7 @@ export class SegmentSpace {
       0,
     );
     await segment.file.sync();
+    this.onRelease(segment);
     Object.assign(segment, { number: 0, framesEnd: 0, sealed: false });
     this.#inUse--;
     if (this.#free.length < KEPT_FREE_FILES) {
