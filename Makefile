@@ -36,6 +36,10 @@ test: all lint ## types, lint and every test that needs no kernel driver
 netns-test: all ## the real Linux aoe driver against us: sudo make netns-test [KERNEL=uml|host]
 	scripts/netns-test.sh
 
+.PHONY: object-test
+object-test: all ## object stores against Azurite, Ceph's gateway and containers
+	scripts/object-test.sh
+
 .PHONY: bench
 bench: all ## aoed beside vblade and the null target: sudo make bench [QUICK=1]
 	scripts/bench.sh
@@ -44,11 +48,11 @@ bench: all ## aoed beside vblade and the null target: sudo make bench [QUICK=1]
 lint: all ## types, lint rules and format
 	$(NODE) node_modules/typescript/bin/tsc
 	$(NODE) node_modules/oxlint/bin/oxlint --type-aware --deny-warnings
-	$(NODE) node_modules/oxfmt/bin/oxfmt --check src netns-tests bench scripts
+	$(NODE) node_modules/oxfmt/bin/oxfmt --check src netns-tests object-tests bench scripts
 
 .PHONY: format
 format: all ## rewrite the sources in the house format
-	$(NODE) node_modules/oxfmt/bin/oxfmt src netns-tests bench scripts
+	$(NODE) node_modules/oxfmt/bin/oxfmt src netns-tests object-tests bench scripts
 
 .PHONY: clean
 clean: ## remove what was built and installed (never data)

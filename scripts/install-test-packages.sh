@@ -1,6 +1,9 @@
 #!/bin/sh
 # Installs the Debian packages that the tests and benchmarks need and that are missing. Quiet and
 # fast when nothing is. Without root it names them and exits 2.
+#
+#   scripts/install-test-packages.sh            for make test, make netns-test and make bench
+#   scripts/install-test-packages.sh objects    for make object-test: Ceph, 300 MB
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -23,6 +26,15 @@ tshark tshark
 strace strace
 systemd-analyze systemd
 '
+
+if [ "${1:-}" = objects ]; then
+    needs='
+radosgw radosgw
+ceph-mon ceph-mon
+ceph-osd ceph-osd
+ceph-authtool ceph-common
+'
+fi
 
 missing=$(echo "$needs" | while read -r wanted package; do
     [ -n "$wanted" ] || continue

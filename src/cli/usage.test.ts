@@ -248,11 +248,11 @@ path = "folder"
 
   test("a store in the cloud is refused with one line", async () => {
     const { code, stderr } = await check(
-      '[server]\ninterface = "lo"\n[[target]]\nshelf = 1\nslot = 0\nbackend = "cas"\n[target.cas]\nblob_store = "s3"\n',
+      '[server]\ninterface = "lo"\n[[target]]\nshelf = 1\nslot = 0\nbackend = "cas"\n[target.cas]\npath = "s"\nblob_store = "s3"\n[target.cas.s3]\nbucket = "disks"\n',
     );
     expect(code).toBe(2);
     expect(stderr).toBe(
-      'aoed.toml:8:1: target[0].cas.blob_store: "s3" is not in this version; use "file" and a path\n',
+      'aoed.toml:9:1: target[0].cas.blob_store: "s3" is not in this version; use "file" and a path\n',
     );
   });
 });

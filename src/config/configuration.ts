@@ -1,3 +1,4 @@
+import type { ObjectStoreSettings } from "../object/object-store-settings.ts";
 import type { Durability } from "../storage/block-storage.ts";
 
 /** What aoed was asked to do, checked and in the units that the code works with. */
@@ -70,7 +71,7 @@ export interface TargetConfiguration {
   readonly cas?: CasConfiguration | undefined;
 }
 
-export const BLOB_STORES = ["file", "s3", "azure"] as const;
+export const BLOB_STORES = ["file", "directory", "s3", "azure"] as const;
 export type BlobStoreKind = (typeof BLOB_STORES)[number];
 
 export const GARBAGE_COLLECTION_MODES = ["auto", "off"] as const;
@@ -78,8 +79,10 @@ export type GarbageCollectionMode = (typeof GARBAGE_COLLECTION_MODES)[number];
 
 export interface CasConfiguration {
   readonly blobStore: BlobStoreKind;
-  /** The FileStore's folder, absolute; undefined for an object store. */
+  /** The FileStore's folder, or the one of the log and cache before an object store; absolute. */
   readonly path: string | undefined;
+  /** Set unless `blobStore` is "file". */
+  readonly objectStore?: ObjectStoreSettings | undefined;
   /** Of a new volume; undefined: 4096, and whatever a volume that exists has. */
   readonly blockSizeBytes: number | undefined;
   /** The volume's name in the store. */

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, test } from "vitest";
 import { parseConfiguration } from "./load.ts";
+import { azureSchema, directorySchema, s3Schema } from "./object-store-keys.ts";
 import { casSchema, serverSchema, snapshotsSchema, targetSchema } from "./schema.ts";
 
 const page = readFileSync(new URL("../../docs/configuration.md", import.meta.url), "utf8");
@@ -23,6 +24,9 @@ describe("every key is explained, and no other", () => {
     { heading: "## [[target]]", schema: targetSchema },
     { heading: "### [target.cas]", schema: casSchema },
     { heading: "### [target.cas.snapshots]", schema: snapshotsSchema },
+    { heading: "### [target.cas.directory]", schema: directorySchema },
+    { heading: "### [target.cas.s3]", schema: s3Schema },
+    { heading: "### [target.cas.azure]", schema: azureSchema },
   ])("$heading", ({ heading, schema }) => {
     const rows = section(heading).matchAll(/^\| (`[^|]*`) \|/gm);
     const explained = [...rows].flatMap((row) => row[1].replaceAll("`", "").split(", "));

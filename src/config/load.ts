@@ -11,10 +11,12 @@ import type {
 } from "./configuration.ts";
 import { type KeyPath, type KeyPositions, locateKeys } from "./key-locator.ts";
 import { nearest } from "./nearest.ts";
+import { objectStoreSchemas } from "./object-store-keys.ts";
 import type { RuleViolation } from "./rules.ts";
 import { targetConflicts, targetRules, toTargetConfiguration } from "./rules.ts";
 import { controlSocketIn, defaultStateDirectory } from "./state-directory.ts";
-import { casSchema, describeValue, serverSchema, snapshotsSchema, targetSchema } from "./schema.ts";
+import { casSchema, serverSchema, snapshotsSchema, targetSchema } from "./schema.ts";
+import { describeValue } from "./values.ts";
 
 /** Options of the command line that go before, or are added to, what the file says. */
 export interface ConfigurationOptions {
@@ -98,6 +100,8 @@ export function parseConfiguration(
 }
 
 type Table = Record<string, unknown>;
+
+const casTables = { snapshots: snapshotsSchema, ...objectStoreSchemas };
 
 function parseToml(text: string, path: string): Table {
   try {
@@ -249,9 +253,10 @@ class Reader {
   #unknownCasKeys(cas: unknown, place: KeyPath): void {
     if (!isTable(cas)) return;
     this.#unknownKeys(cas, place, Object.keys(casSchema.entries));
-    const { snapshots } = cas;
-    if (!isTable(snapshots)) return;
-    this.#unknownKeys(snapshots, [...place, "snapshots"], Object.keys(snapshotsSchema.entries));
+    for (const [name, { entries }] of Object.entries(casTables)) {
+      const table = cas[name];
+      if (isTable(table)) this.#unknownKeys(table, [...place, name], Object.keys(entries));
+    }
   }
 
   #violations(violations: readonly RuleViolation[], table: KeyPath): void {

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import type { CasConfiguration, TargetConfiguration } from "./configuration.ts";
 import { targetName } from "./configuration.ts";
+import { objectStoreOf, objectStoreRules } from "./object-store-keys.ts";
 import type { TargetKeys } from "./schema.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 
@@ -59,9 +60,12 @@ function casRules(keys: TargetKeys): RuleViolation[] {
   }
   const violations: RuleViolation[] = [];
   const wrong = (key: string, message: string) => violations.push({ key, message });
-  if (keys.cas.blob_store === "file" && keys.cas.path === undefined) {
-    wrong("cas.path", "is missing; name the folder of the blob store");
+  if (keys.cas.path === undefined) {
+    const isLocal = keys.cas.blob_store === "file";
+    const what = isLocal ? "the folder of the blob store" : "a local folder for its log and cache";
+    wrong("cas.path", `is missing; name ${what}`);
   }
+  for (const { key, message } of objectStoreRules(keys.cas)) wrong(`cas.${key}`, message);
   if (keys.cas.snapshots !== undefined && keys.cas.snapshots.every === undefined) {
     wrong("cas.snapshots.every", 'is missing; say how often, such as "1h"');
   }
@@ -115,6 +119,7 @@ function casOf(
   return {
     blobStore: keys.blob_store,
     path: keys.path === undefined ? undefined : resolve(folder, keys.path),
+    objectStore: objectStoreOf(keys, folder),
     blockSizeBytes: keys.block_size,
     volume: keys.volume ?? defaultVolume,
     createsVolume: keys.snapshot === undefined && !readOnly,
@@ -137,9 +142,19 @@ export function targetConflicts(
   const byAddress = new Set<string>();
   const userByPath = new Map<string, { name: string; readOnly: boolean }>();
   const userByVolume = new Map<string, string>();
+  const storeByPath = new Map<string, string>();
   for (const [index, target] of targets.entries()) {
     if (target === undefined) continue;
     const name = targetName(target);
+    const { path, blobStore, objectStore } = target.cas ?? {};
+    if (path !== undefined) {
+      const store = JSON.stringify([blobStore, objectStore]);
+      if ((storeByPath.get(path) ?? store) !== store) {
+        const message = `${JSON.stringify(path)} belongs to another blob store; use another path`;
+        conflicts.push({ index, key: "cas.path", message });
+      }
+      storeByPath.set(path, store);
+    }
     if (byAddress.has(name)) {
       const message = `${name} is defined twice; give one of the two another shelf or slot`;
       conflicts.push({ index, key: "slot", message });

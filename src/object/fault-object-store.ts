@@ -11,6 +11,7 @@ import {
   type PutOptions,
   type StoredObject,
 } from "./object-store.ts";
+import { untilAborted } from "./until-aborted.ts";
 
 export type ObjectOperation = "get" | "stat" | "putIfAbsent" | "putIfMatch" | "list" | "delete";
 
@@ -100,8 +101,9 @@ export class FaultObjectStore implements ObjectStore {
     options: CallOptions | undefined,
     { send, flip }: { send: () => Promise<T>; flip?: () => void },
   ): Promise<T> {
-    const decision = this.decide({ operation, key, ordinal: this.#ordinal++ });
-    const mishap = await unlessAborted(decision, options?.signal);
+    const decision = Promise.resolve(this.decide({ operation, key, ordinal: this.#ordinal++ }));
+    const signal = options?.signal;
+    const mishap = signal === undefined ? await decision : await untilAborted(decision, signal);
     if (mishap === undefined) return send();
     if (mishap === "flipped") {
       flip?.();
@@ -110,22 +112,5 @@ export class FaultObjectStore implements ObjectStore {
     if (mishap === "lost") await send();
     const code = mishap === "lost" ? "unavailable" : mishap;
     throw new ObjectFault(code, `${operation} ${key}: a ${mishap} fault was asked for`);
-  }
-}
-
-/** The value, or the reason of the signal when that comes first. */
-async function unlessAborted<T>(
-  value: T | Promise<T>,
-  signal: AbortSignal | undefined,
-): Promise<T> {
-  if (!(value instanceof Promise) || signal === undefined) return value;
-  const aborted = Promise.withResolvers<never>();
-  const onAbort = (): void => aborted.reject(signal.reason);
-  if (signal.aborted) onAbort();
-  signal.addEventListener("abort", onAbort, { once: true });
-  try {
-    return await Promise.race([value, aborted.promise]);
-  } finally {
-    signal.removeEventListener("abort", onAbort);
   }
 }

@@ -71,8 +71,8 @@ export interface ListOptions extends CallOptions {
 
 export interface PutOptions extends CallOptions {
   /**
-   * Kept beside the object, see `ObjectState.writeId`. Who puts again after an answer was lost
-   * knows by it whether the version that is in the way is its own.
+   * Kept beside the object, see `ObjectState.writeId`: 1 to 64 of `A–Z a–z 0–9 -`. Who puts again
+   * after an answer was lost knows by it whether the version that is in the way is its own.
    */
   readonly writeId?: string | undefined;
 }
@@ -80,7 +80,10 @@ export interface PutOptions extends CallOptions {
 export interface ObjectInfo {
   readonly key: string;
   readonly sizeBytes: number;
-  /** Names a version of the object: opaque, in the form in which `putIfMatch` takes it. */
+  /**
+   * Names a version of the object: opaque, in the form in which `putIfMatch` takes it. Versions
+   * with the same bytes may have the same one: who replaces an object writes other bytes.
+   */
   readonly etag: string;
 }
 
