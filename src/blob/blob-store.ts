@@ -233,6 +233,8 @@ export interface BlobStore {
   readonly description: string;
   /** Set: the store has gone to another owner, and does nothing any more. */
   readonly fault?: StoreFault | undefined;
+  /** False: another may have become the owner; `confirm` finds out. */
+  readonly isOurs?: boolean;
   /** Of a store whose truth is elsewhere. */
   readonly remote?: RemoteStatus | undefined;
   /** Made anew at each look: not for the data path. */

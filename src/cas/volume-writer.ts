@@ -1,4 +1,4 @@
-import { BlobBatch, type BlobStore, type StoreFault } from "../blob/blob-store.ts";
+import { BlobBatch, type BlobStore, StoreFault } from "../blob/blob-store.ts";
 import { bytesEqual, copyBytes } from "../blob/bytes.ts";
 import { HASH_BYTES, hashPieces } from "../blob/hash.ts";
 import {
@@ -13,6 +13,8 @@ import type { VolumeState } from "./volume-state.ts";
 import { WriteGroup } from "./write-group.ts";
 
 export interface WriterOptions {
+  /** Acknowledge when another machine would find it; see `BlobStore.confirm`. */
+  readonly remote: boolean;
   /** Acknowledge when the data is in memory; `writebackLimitBytes` bounds what may be lost. */
   readonly writeback: boolean;
   readonly writebackLimitBytes: number;
@@ -126,10 +128,7 @@ export class VolumeWriter {
   flush(request: BlockRequest): void {
     if (this.#stalled !== undefined) return this.#refuse(request);
     const isDone = this.groups.length === 0 && this.#statistics.unsyncedSectors === 0;
-    if (isDone) {
-      request.status = BlockStatus.ok;
-      return request.completed();
-    }
+    if (isDone) return this.#finishConfirmed(request, () => BlockStatus.ok);
     const group = this.#openGroup();
     group.durable = true;
     return group.hold(request);
@@ -149,7 +148,7 @@ export class VolumeWriter {
   }
 
   #accept(group: WriteGroup, request: BlockRequest): void {
-    if (!this.#options.writeback || this.#isOverLimit()) {
+    if (!this.#options.writeback || this.#isOverLimit() || this.#mayHaveOtherOwner) {
       group.durable = true;
       group.hold(request);
       return;
@@ -158,6 +157,11 @@ export class VolumeWriter {
     this.#statistics.unsyncedSectors += request.lengthSectors;
     request.status = BlockStatus.ok;
     request.completed();
+  }
+
+  /** Then an acknowledgement waits until the store has made sure that it is ours. */
+  get #mayHaveOtherOwner(): boolean {
+    return this.#store.isOurs === false;
   }
 
   #isOverLimit(): boolean {
@@ -279,7 +283,7 @@ export class VolumeWriter {
     const first = group.releaseRequests();
     this.#dropFirst();
     this.#committing = undefined;
-    this.#finish(first, (request) => {
+    this.#finishConfirmed(first, (request) => {
       const isFlush = request.operation === BlockOperation.flush;
       if (isFlush) return BlockStatus.ok;
       const isBeyondEnd = request.lba + request.lengthSectors > sectors;
@@ -323,6 +327,23 @@ export class VolumeWriter {
     this.#finish(first, () => statusOf(fault));
     this.submit();
     this.#wake();
+  }
+
+  /** Completes requests whose group is in the log, when the store says that they may be. */
+  #finishConfirmed(
+    first: BlockRequest | null,
+    statusFor: (request: BlockRequest) => BlockStatus,
+  ): void {
+    const confirmed = first === null ? undefined : this.#store.confirm?.(this.#options.remote);
+    if (confirmed === undefined) return this.#finish(first, statusFor);
+    confirmed.then(
+      () => this.#finish(first, statusFor),
+      (fault: unknown) => {
+        const status = statusOf(fault instanceof StoreFault ? fault : undefined);
+        this.#finish(first, () => status);
+      },
+    );
+    return undefined;
   }
 
   #finish(first: BlockRequest | null, statusFor: (request: BlockRequest) => BlockStatus): void {

@@ -27,7 +27,7 @@ const GROUP_BYTES = 3 * 1024 * 1024;
 export interface VolumeOptions {
   /** Where the requests' data is: the arena. */
   readonly memory: Uint8Array;
-  readonly durability?: "durable" | "writeback";
+  readonly durability?: Durability;
   readonly readOnly?: boolean;
   /** Memory for blocks and for leaves of the tree, in bytes. */
   readonly cacheBytes?: number;
@@ -57,6 +57,7 @@ export class Volume implements BlockStorage {
   readonly #pages: PageCache;
   readonly #blocks: BlockCache;
   readonly #events: VolumeEvents;
+  readonly #store: BlobStore;
   readonly #description: string;
   readonly #durability: Durability;
   readonly #readOnly: boolean;
@@ -77,6 +78,7 @@ export class Volume implements BlockStorage {
   ) {
     const cacheBytes = options.cacheBytes ?? 64 * 1024 * 1024;
     this.state = state;
+    this.#store = store;
     this.#events = events;
     this.#description = description;
     this.#durability = options.durability ?? "durable";
@@ -84,6 +86,7 @@ export class Volume implements BlockStorage {
     this.#pages = new PageCache(cacheBytes * PAGE_SHARE);
     this.#blocks = new BlockCache(state.record.blockBytes, cacheBytes * (1 - PAGE_SHARE));
     this.writer = new VolumeWriter(state, store, options.memory, this.statistics, {
+      remote: this.#durability === "remote",
       writeback: this.#durability === "writeback",
       writebackLimitBytes: options.writebackLimitBytes ?? 64 * 1024 * 1024,
       groupBytes: Math.min(options.groupBytes ?? GROUP_BYTES, (store.maxBatchBytes * 3) / 4),
@@ -181,7 +184,8 @@ export class Volume implements BlockStorage {
   }
 
   #execute(request: BlockRequest): void {
-    if (this.#isClosed) {
+    // A store that has gone to another owner has other contents by now.
+    if (this.#isClosed || this.#store.fault !== undefined) {
       request.status = BlockStatus.unavailable;
       request.completed();
       return;

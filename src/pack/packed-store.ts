@@ -67,6 +67,10 @@ export class PackedStore implements BlobStore {
     return this.#parts.remote?.fault;
   }
 
+  get isOurs(): boolean {
+    return this.#parts.remote?.isLeaseValid ?? true;
+  }
+
   get remote(): RemoteStatus | undefined {
     return this.#parts.remote?.status;
   }
