@@ -106,9 +106,22 @@ export class CasStore {
     return this.#open.get(state);
   }
 
+  /**
+   * Runs a change of the catalog, one at a time. It is acknowledged as the writes of the volumes
+   * are: when one of them has `durability = "remote"`, the change is in the object store, too.
+   */
+  async change<T>(action: () => Promise<T>): Promise<T> {
+    const result = await this.mutex.run(action);
+    const isRemote = [...this.#open.values()].some(
+      (volume) => volume.info().durability === "remote",
+    );
+    await this.store.confirm?.(isRemote);
+    return result;
+  }
+
   /** A new volume of zeros. It takes no space. @throws UsageError */
   createVolume(name: string, sizeBytes: number, blockBytes = 4096): Promise<void> {
-    return this.mutex.run(async () => {
+    return this.change(async () => {
       this.refuseTakenName(name);
       refuseBadSize(name, sizeBytes);
       if (!isBlockSize(blockBytes)) {
@@ -171,7 +184,7 @@ export class CasStore {
   }
 
   deleteVolume(name: string): Promise<void> {
-    return this.mutex.run(async () => {
+    return this.change(async () => {
       const state = this.state(name);
       if (this.#open.has(state)) throw new UsageError(`volume '${name}' is in use`);
       await this.batch().operation({ op: "delete-volume", id: state.id }).appendTo(this.store);
@@ -180,7 +193,7 @@ export class CasStore {
 
   /** Makes a volume larger, also while it is used. @throws UsageError */
   resizeVolume(name: string, sizeBytes: number): Promise<void> {
-    return this.mutex.run(async () => {
+    return this.change(async () => {
       const state = this.state(name);
       refuseBadSize(name, sizeBytes);
       const before = state.record.sizeBytes;

@@ -84,7 +84,7 @@ async function runAndCrash(seed: number, restarts: number, steps: number): Promi
       observe: () => points.push({ disk: current.reboot({ random }), model: currentModel.copy() }),
     };
     Object.assign(current.options, options);
-    const workload = await CrashWorkload.begin(current, random, currentModel);
+    const workload = await CrashWorkload.begin(await openCas(current), random, currentModel);
     for (let step = 0; step < steps; step++) {
       await workload.step();
       const observed = points;

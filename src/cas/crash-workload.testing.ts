@@ -2,8 +2,13 @@ import { setImmediate as nextTurn } from "node:timers/promises";
 import { FrameArena } from "../arena/frame-arena.ts";
 import type { CrashDisk } from "../blob/crash-disk.testing.ts";
 import { FileStore } from "../blob/file-store.ts";
-import { BlockRequest, BlockStatus, SECTOR_BYTES } from "../storage/block-storage.ts";
-import { CasStore } from "./cas-store.ts";
+import {
+  BlockRequest,
+  BlockStatus,
+  type Durability,
+  SECTOR_BYTES,
+} from "../storage/block-storage.ts";
+import { CasStore, type CasStoreOptions } from "./cas-store.ts";
 import { type Change, type Content, CrashModel, isSame } from "./crash-model.testing.ts";
 import { GarbageCollector } from "./garbage-collector.ts";
 import { Snapshots } from "./snapshots.ts";
@@ -40,11 +45,12 @@ class Request extends BlockRequest {
 }
 
 export function openCas(disk: CrashDisk): Promise<CasStore> {
-  return CasStore.open({
-    open: (reader) => FileStore.open({ disk, reader, segmentBytes: 64 * 1024 }),
-    tailLimitBytes: 60_000,
-    dirtyLimitBlocks: 60,
-  });
+  return openCasOn((reader) => FileStore.open({ disk, reader, segmentBytes: 64 * 1024 }));
+}
+
+/** With limits so small that checkpoints come often. */
+export function openCasOn(open: CasStoreOptions["open"]): Promise<CasStore> {
+  return CasStore.open({ open, tailLimitBytes: 60_000, dirtyLimitBlocks: 60 });
 }
 
 /** All sectors of a disk that may hold something. */
@@ -84,8 +90,13 @@ export async function snapshotContent(cas: CasStore, id: string): Promise<Conten
   return content;
 }
 
-export function openVolume(cas: CasStore, name: string, cacheBytes = SMALL_CACHE_BYTES): Volume {
-  return cas.openVolume(name, { memory: arena.bytes, cacheBytes, groupBytes: 8192 });
+export function openVolume(
+  cas: CasStore,
+  name: string,
+  cacheBytes = SMALL_CACHE_BYTES,
+  durability: Durability = "durable",
+): Volume {
+  return cas.openVolume(name, { memory: arena.bytes, cacheBytes, groupBytes: 8192, durability });
 }
 
 /** Random operations on a store, and the model of what they must leave behind. */
@@ -95,11 +106,18 @@ export class CrashWorkload {
   readonly #cas: CasStore;
   readonly #snapshots: Snapshots;
   readonly #volumes = new Map<string, Volume>();
+  readonly #durability: Durability;
   #names = 0;
   #values: number;
 
-  private constructor(cas: CasStore, model: CrashModel, random: () => number) {
+  private constructor(
+    cas: CasStore,
+    model: CrashModel,
+    random: () => number,
+    durability: Durability,
+  ) {
     this.#cas = cas;
+    this.#durability = durability;
     this.#snapshots = new Snapshots(cas);
     this.model = model;
     this.#random = random;
@@ -108,12 +126,12 @@ export class CrashWorkload {
   }
 
   static async begin(
-    disk: CrashDisk,
+    cas: CasStore,
     random: () => number,
     model = new CrashModel(),
+    durability: Durability = "durable",
   ): Promise<CrashWorkload> {
-    const cas = await openCas(disk);
-    const workload = new CrashWorkload(cas, model, random);
+    const workload = new CrashWorkload(cas, model, random, durability);
     if (model.volumes.size === 0) {
       model.pending = { kind: "clone", name: "first", content: new Map() };
       await cas.createVolume("first", SECTORS * SECTOR_BYTES, BLOCK_BYTES);
@@ -126,7 +144,7 @@ export class CrashWorkload {
 
   #openVolume(name: string): void {
     const cacheBytes = this.#random() < 0.5 ? SMALL_CACHE_BYTES : LARGE_CACHE_BYTES;
-    this.#volumes.set(name, openVolume(this.#cas, name, cacheBytes));
+    this.#volumes.set(name, openVolume(this.#cas, name, cacheBytes, this.#durability));
   }
 
   #pick<T>(items: Iterable<T>): T | undefined {

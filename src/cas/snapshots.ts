@@ -59,7 +59,7 @@ export class Snapshots {
   async create(volumeName: string, options: SnapshotOptions = {}): Promise<SnapshotRecord> {
     const state = this.#cas.state(volumeName);
     await this.#cas.opened(state)?.drain();
-    return this.#cas.mutex.run(() => this.#take(state, options));
+    return this.#cas.change(() => this.#take(state, options));
   }
 
   async #take(state: VolumeState, options: SnapshotOptions): Promise<SnapshotRecord> {
@@ -88,7 +88,7 @@ export class Snapshots {
 
   /** A record for a tree that came from elsewhere; all its blobs are stored. */
   adopt(root: RootDescriptor, record: Omit<SnapshotRecord, "id">): Promise<SnapshotRecord> {
-    return this.#cas.mutex.run(async () => {
+    return this.#cas.change(async () => {
       const id = String(this.#cas.catalog.nextSnapshot);
       const adopted = { ...record, id };
       const batch = this.#cas.batch().blob(encodeRoot(root));
@@ -99,7 +99,7 @@ export class Snapshots {
 
   /** Its space is given back by the next collection. */
   delete(reference: string): Promise<SnapshotRecord> {
-    return this.#cas.mutex.run(async () => {
+    return this.#cas.change(async () => {
       const record = this.get(reference);
       const batch = this.#cas.batch().operation({ op: "delete-snapshot", id: record.id });
       await batch.appendTo(this.#cas.store);
@@ -117,7 +117,7 @@ export class Snapshots {
     reference: string,
   ): Promise<{ restored: SnapshotRecord; safety: SnapshotRecord }> {
     await this.#cas.opened(this.#cas.state(volumeName))?.drain();
-    return this.#cas.mutex.run(async () => {
+    return this.#cas.change(async () => {
       const state = this.#cas.state(volumeName);
       const restored = this.get(reference);
       const root = await this.#cas.loadRoot(restored.root_hash);
@@ -150,7 +150,7 @@ export class Snapshots {
 
   /** A new writable volume with the content of a snapshot; they share all blocks. */
   clone(reference: string, volumeName: string): Promise<void> {
-    return this.#cas.mutex.run(async () => {
+    return this.#cas.change(async () => {
       const snapshot = this.get(reference);
       this.#cas.refuseTakenName(volumeName);
       const root = await this.#cas.loadRoot(snapshot.root_hash);

@@ -27,7 +27,8 @@ export class MemoryBucket {
   /** No two versions have the same etag, whatever they hold. */
   write(key: string, data: Uint8Array, writeId: string | undefined): string {
     const etag = `memory-${++this.#versions}`;
-    this.objects.set(key, { data: data.slice(), etag, writeId });
+    // A copy, also of a Buffer, whose slices are none.
+    this.objects.set(key, { data: new Uint8Array(data), etag, writeId });
     return etag;
   }
 

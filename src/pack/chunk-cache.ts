@@ -8,6 +8,9 @@ export const CHUNK_BYTES = 128 * 1024;
 const FILE_NAME = "pack-cache";
 const MAP_NAME = "pack-cache-map";
 
+/** However small the budget: what is being read has a place. */
+const LEAST_CHUNKS = 2;
+
 interface CacheMap {
   readonly storeId: string;
   /** The key of the chunk in each place of the file; "": none. */
@@ -43,7 +46,7 @@ export class ChunkCache {
   static async open(disk: LogDisk, storeId: string, budgetBytes: number): Promise<ChunkCache> {
     const names = await disk.list();
     const file = await (names.includes(FILE_NAME) ? disk.open(FILE_NAME) : disk.create(FILE_NAME));
-    const capacity = Math.max(8, Math.floor(budgetBytes / CHUNK_BYTES));
+    const capacity = Math.max(LEAST_CHUNKS, Math.floor(budgetBytes / CHUNK_BYTES));
     const cache = new ChunkCache(disk, file, storeId, capacity);
     if (names.includes(MAP_NAME)) await cache.#loadMap();
     return cache;
