@@ -19,6 +19,8 @@ export const dropReasons = [
   "no_frame",
   /** It had waited so long that its sender must have sent it again. */
   "stale",
+  /** Its sender had more frames waiting than an initiator may have outstanding. */
+  "over_share",
   /** Its target had as many commands under way as it may. */
   "overloaded",
 ] as const;

@@ -16,6 +16,8 @@ class ScriptedPort implements EthernetPort {
   readonly received = { frames: new Int32Array(64), lengths: new Int32Array(64) };
   readonly statistics = emptyPortStatistics();
   readonly calls: string[] = [];
+  /** The last octets of the addresses that were answered. */
+  readonly repliedTo: number[] = [];
   onReadable: (() => void) | undefined;
   onLinkChange: ((previous: LinkState) => void) | undefined;
   waiting: Uint8Array[] = [];
@@ -27,7 +29,7 @@ class ScriptedPort implements EthernetPort {
   }
 
   receive(maxFrames: number): number {
-    const batch = this.waiting.splice(0, maxFrames);
+    const batch = this.waiting.splice(0, Math.min(maxFrames, this.#arena.freeCount));
     batch.forEach((bytes, index) => {
       const frame = this.#arena.allocate();
       this.#arena.bytes.set(bytes, this.#arena.frameOffset(frame));
@@ -39,6 +41,7 @@ class ScriptedPort implements EthernetPort {
   }
 
   send(frame: number): void {
+    this.repliedTo.push(this.#arena.bytes[this.#arena.frameOffset(frame) + 5]);
     this.#queued.push(frame);
   }
 
@@ -60,10 +63,11 @@ class ScriptedPort implements EthernetPort {
   }
 }
 
-function request(ataCommand: number): Uint8Array {
+function request(ataCommand: number, source = 1): Uint8Array {
   const bytes = new Uint8Array(60);
   bytes.set([2, 0, 0, 0, 0, 9, 2, 0, 0, 0, 0, 1, 0x88, 0xa2, 0x10, 0, 0, 1, 0, 0, 1, 2, 3, 4]);
   bytes.set([0, 0, 1, ataCommand], 24);
+  bytes[11] = source;
   return bytes;
 }
 
@@ -76,10 +80,12 @@ describe("FrameService", () => {
   let port: ScriptedPort;
   let responder: Responder;
   let service: FrameService;
+  let floods: number[];
 
   beforeEach(() => {
     vi.useFakeTimers({ toFake: ["setInterval", "clearInterval", "setTimeout"] });
     nowMs = 0;
+    floods = [];
     storage = openMemoryStorage({ sizeBytes: 64 * 512 }, arena);
     port = new ScriptedPort(arena);
     const targets = new TargetManager();
@@ -87,7 +93,15 @@ describe("FrameService", () => {
     const engine = new AtaEngine("test");
     const identity = { bufferCount: 64, firmwareVersion: 1 };
     responder = new Responder({ arena, targets, engine, identity });
-    service = new FrameService({ targets, responder, ports: [port], clock: () => nowMs });
+    service = new FrameService({
+      targets,
+      responder,
+      ports: [port],
+      arena,
+      bufferCount: 64,
+      clock: () => nowMs,
+      onFlood: (_served, mac) => floods.push(mac),
+    });
     service.start();
   });
   afterEach(() => {
@@ -154,6 +168,35 @@ describe("FrameService", () => {
     port.waiting = [request(READ)];
     port.onReadable?.();
     expect(responder.statistics.answered).toBe(1);
+  });
+
+  test("a host that floods loses what is beyond its share, and others are answered before it", () => {
+    const flood = (count: number) => Array.from({ length: count }, () => request(READ, 1));
+    port.waiting = flood(1000);
+    port.onReadable?.();
+    // Now one turn was not enough. Behind the flood waits what another host has sent.
+    port.waiting = [
+      ...flood(400),
+      ...Array.from({ length: 24 }, () => request(READ, 2)),
+      ...flood(400),
+    ];
+    port.repliedTo.length = 0;
+    const others = () => port.repliedTo.filter((source) => source === 2).length;
+    for (let turn = 0; turn < 20 && others() < 24; turn++) port.onReadable?.();
+    const between = port.repliedTo.slice(port.repliedTo.indexOf(2), port.repliedTo.lastIndexOf(2));
+    expect(between.length).toBeLessThan(24 + 12);
+    while (port.waiting.length > 0) port.onReadable?.();
+    port.onReadable?.();
+    expect(others()).toBe(24);
+    expect(service.dropCount("over_share")).toBeGreaterThan(200);
+    vi.advanceTimersByTime(100);
+    vi.advanceTimersByTime(100);
+    expect(floods).toEqual([0x020000000001]);
+    // It is over: the next frames are executed in the order of their arrival again.
+    port.calls.length = 0;
+    port.waiting = [request(READ, 1), request(READ, 2)];
+    port.onReadable?.();
+    expect(port.calls).toEqual(["receive 2", "transmit 2"]);
   });
 
   test("a disk that hangs leaves half of the frames to others", () => {

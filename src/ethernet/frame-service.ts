@@ -1,8 +1,10 @@
+import type { FrameArena } from "../arena/frame-arena.ts";
 import { type DropCounts, type DropReason, noDrops } from "../aoe/drop-reason.ts";
 import type { ReplyPort } from "../aoe/reply-port.ts";
 import type { Responder } from "../aoe/responder.ts";
 import type { TargetManager } from "../target/target-manager.ts";
 import { type EthernetPort, STALE_AFTER_MS } from "./ethernet-port.ts";
+import { FairQueue } from "./fair-queue.ts";
 
 /**
  * Frames taken, executed and answered at a time. Small, so that the initiator works on the first
@@ -13,6 +15,15 @@ export const BATCH_FRAMES = 16;
 
 /** Batches in one turn of the event loop; then timers and other ports have theirs. */
 const BATCHES_IN_TURN = 8;
+
+/**
+ * Batches that are taken off a crowded port for each one that is executed: what a host sends beyond
+ * its share is thrown away here, and not by the kernel together with the rest.
+ */
+const BATCHES_AHEAD = 4;
+
+/** An initiator may have `buffer_count` requests outstanding at each target; some do not count well. */
+const SOURCE_LATITUDE = 4;
 
 const HEARTBEAT_MS = 100;
 
@@ -25,12 +36,21 @@ const DRAIN_POLL_MS = 5;
 export class ServedPort implements ReplyPort {
   readonly port: EthernetPort;
   readonly drops: DropCounts = noDrops();
+  /** A whole turn did not suffice: sources have turns of their own until nothing waits. */
+  isCrowded = false;
+  /** Received frames that wait for their execution, while it is crowded. */
+  readonly waiting: FairQueue;
   /** Frames wait for `transmit`. */
   isDirty = false;
+  /** Another turn is due though the port may have nothing more. */
+  isTurnScheduled = false;
+  /** Drops for want of a share, as they were when somebody was last told. */
+  toldOverShare = 0;
   readonly #onDirty: (served: ServedPort) => void;
 
-  constructor(port: EthernetPort, onDirty: (served: ServedPort) => void) {
+  constructor(port: EthernetPort, waiting: FairQueue, onDirty: (served: ServedPort) => void) {
     this.port = port;
+    this.waiting = waiting;
     this.#onDirty = onDirty;
   }
 
@@ -59,11 +79,16 @@ export class ServedPort implements ReplyPort {
 }
 
 export interface FrameServiceOptions {
+  readonly arena: FrameArena;
+  /** Requests that an initiator is told it may have outstanding. */
+  readonly bufferCount: number;
   readonly targets: TargetManager;
   readonly responder: Responder;
   readonly ports: readonly EthernetPort[];
   /** Milliseconds that only grow. */
   readonly clock?: (() => number) | undefined;
+  /** Told now and then of a host (a 48-bit number) that sends more than its share, while it does. */
+  readonly onFlood?: (served: ServedPort, mac: number) => void;
 }
 
 /**
@@ -74,10 +99,13 @@ export class FrameService {
   readonly ports: readonly ServedPort[];
   readonly #targets: TargetManager;
   readonly #responder: Responder;
+  readonly #bufferCount: number;
+  readonly #onFlood: FrameServiceOptions["onFlood"];
   readonly #clock: () => number;
   readonly #heartbeat: NodeJS.Timeout;
   readonly #dirtyPorts: ServedPort[] = [];
   readonly #flush: () => void;
+  readonly #laterTurn: (served: ServedPort) => void;
   #isFlushScheduled = false;
   #isInBatch = false;
   #heartbeatAtMs: number;
@@ -87,16 +115,24 @@ export class FrameService {
     this.#responder = options.responder;
     this.#clock = options.clock ?? (() => performance.now());
     this.#heartbeatAtMs = this.#clock();
-    this.#heartbeat = setInterval(() => {
-      this.#discardAfterStall();
-    }, HEARTBEAT_MS);
+    this.#bufferCount = options.bufferCount;
+    this.#onFlood = options.onFlood;
+    this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
     this.#heartbeat.unref();
+    this.#laterTurn = (served) => {
+      served.isTurnScheduled = false;
+      this.#turn(served);
+    };
     this.#flush = () => {
       this.#isFlushScheduled = false;
       this.#submitAndTransmit();
     };
     const onDirty = (served: ServedPort): void => this.#noteDirty(served);
-    this.ports = options.ports.map((port) => new ServedPort(port, onDirty));
+    // The rest is for what is being executed, of which one hanging disk may have half of the arena.
+    const waitingLimit = Math.floor(options.arena.frameCount / 4 / options.ports.length);
+    this.ports = options.ports.map(
+      (port) => new ServedPort(port, new FairQueue(options.arena, waitingLimit), onDirty),
+    );
   }
 
   /** Begins to receive. */
@@ -118,6 +154,7 @@ export class FrameService {
   async stop(timeoutMs: number): Promise<void> {
     for (const served of this.ports) served.port.stopReceiving();
     const deadlineMs = this.#clock() + timeoutMs;
+    for (const served of this.ports) while (served.waiting.count > 0) this.#executeBatch(served);
     this.#submitAndTransmit();
     while (this.#responder.inFlight > 0 && this.#clock() < deadlineMs) {
       await new Promise((resolve) => setTimeout(resolve, DRAIN_POLL_MS));
@@ -130,17 +167,31 @@ export class FrameService {
   #turn(served: ServedPort): void {
     if (this.#discardAfterStall()) return;
     for (let batch = 0; batch < BATCHES_IN_TURN; batch++) {
-      if (this.#receiveBatch(served) < BATCH_FRAMES) return;
+      if (!this.#receiveAndExecute(served)) return;
     }
+    served.isCrowded = true;
+    if (served.waiting.count > 0) this.#scheduleTurn(served);
   }
 
-  /** @returns how many frames there were */
-  #receiveBatch(served: ServedPort): number {
-    const { port } = served;
-    const count = port.receive(BATCH_FRAMES);
+  /** One batch. @returns whether there may be more */
+  #receiveAndExecute(served: ServedPort): boolean {
+    if (!served.isCrowded) return this.#executeReceived(served) === BATCH_FRAMES;
+    const { port, waiting } = served;
+    let count = BATCH_FRAMES;
+    for (let ahead = 0; ahead < BATCHES_AHEAD && count === BATCH_FRAMES; ahead++) {
+      count = port.receive(BATCH_FRAMES);
+      this.#queueReceived(served, count);
+    }
+    this.#executeBatch(served);
+    served.isCrowded = waiting.count > 0 || count === BATCH_FRAMES;
+    return served.isCrowded;
+  }
+
+  /** In the order of their arrival. @returns how many frames there were */
+  #executeReceived(served: ServedPort): number {
+    const count = served.port.receive(BATCH_FRAMES);
     if (count === 0) return 0;
-    const { frames, lengths } = port.received;
-    this.#responder.meter.beginBatch(this.#clock());
+    const { frames, lengths } = served.port.received;
     this.#isInBatch = true;
     for (let index = 0; index < count; index++) {
       this.#responder.handle(served, frames[index], lengths[index]);
@@ -148,6 +199,48 @@ export class FrameService {
     this.#isInBatch = false;
     this.#submitAndTransmit();
     return count;
+  }
+
+  #queueReceived(served: ServedPort, count: number): void {
+    const { frames, lengths } = served.port.received;
+    for (let index = 0; index < count; index++) {
+      const displaced = served.waiting.push(frames[index], lengths[index]);
+      if (displaced === -1) continue;
+      served.drops.over_share++;
+      served.release(displaced);
+    }
+  }
+
+  /** Executes a batch of those that wait, in the order of their turns. */
+  #executeBatch(served: ServedPort): void {
+    const { waiting } = served;
+    this.#isInBatch = true;
+    for (let index = 0; index < BATCH_FRAMES; index++) {
+      const frame = waiting.take();
+      if (frame === -1) break;
+      if (waiting.isStale(frame)) this.#discard(served, frame);
+      else this.#responder.handle(served, frame, waiting.lengthOf(frame));
+    }
+    this.#isInBatch = false;
+    this.#submitAndTransmit();
+  }
+
+  #scheduleTurn(served: ServedPort): void {
+    if (served.isTurnScheduled) return;
+    served.isTurnScheduled = true;
+    setImmediate(this.#laterTurn, served);
+  }
+
+  #beat(): void {
+    this.#discardAfterStall();
+    const targets = Math.max(1, this.#targets.count);
+    for (const served of this.ports) {
+      served.waiting.sourceLimit = SOURCE_LATITUDE * this.#bufferCount * targets;
+      served.waiting.tick();
+      if (served.drops.over_share === served.toldOverShare) continue;
+      served.toldOverShare = served.drops.over_share;
+      this.#onFlood?.(served, served.waiting.lastCulprit);
+    }
   }
 
   /**
@@ -164,7 +257,10 @@ export class FrameService {
   }
 
   #discardStale(served: ServedPort): void {
-    const { port } = served;
+    const { port, waiting } = served;
+    for (let frame = waiting.take(); frame !== -1; frame = waiting.take()) {
+      this.#discard(served, frame);
+    }
     for (let discarded = 0; discarded < STALE_FRAMES_LIMIT;) {
       const count = port.receive(BATCH_FRAMES);
       if (count === 0) return;
@@ -172,6 +268,11 @@ export class FrameService {
       served.drops.stale += count;
       discarded += count;
     }
+  }
+
+  #discard(served: ServedPort, frame: number): void {
+    served.drops.stale++;
+    served.release(frame);
   }
 
   #submitAndTransmit(): void {

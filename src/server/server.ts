@@ -143,8 +143,11 @@ export class Server implements ServerCore {
     this.#service = new FrameService({
       targets: this.#targets,
       responder: this.#responder,
+      arena: this.#arena,
+      bufferCount: this.#configuration.server.bufferCount,
       ports: this.#ports,
       clock: this.#clock,
+      onFlood: (served, mac) => this.#warnOfFlood(served, mac),
     });
     this.#announcer.ports = this.#service.ports;
     for (const served of this.#service.ports) this.#followLink(served);
@@ -229,6 +232,18 @@ export class Server implements ServerCore {
         !previous.up || previous.mtuBytes !== link.mtuBytes || previous.mac !== link.mac;
       if (link.up && isNew) this.#announcer.announcePort(served);
     };
+  }
+
+  #warnOfFlood(served: ServedPort, mac: number): void {
+    this.#wireLog.warn(
+      "over_share",
+      "a host sends more requests than it may have outstanding: what is beyond its share is dropped",
+      () => ({
+        interface: served.name,
+        mac: formatMac(mac),
+        dropped: served.drops.over_share,
+      }),
+    );
   }
 
   #warnOfForeignServer({ target, mac, port }: ForeignServer): void {

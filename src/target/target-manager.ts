@@ -52,6 +52,10 @@ export class TargetManager {
     return this.#byAddress.get(addressOf(shelf, slot));
   }
 
+  get count(): number {
+    return this.#byAddress.size;
+  }
+
   all(): Target[] {
     return [...this.#byAddress.values()];
   }
