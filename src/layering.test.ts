@@ -27,7 +27,7 @@ const mayImport: Record<string, string[]> = {
   log: [],
   system: ["errors"],
 
-  config: ["errors", "mac-address", "storage", "object", "system"],
+  config: ["errors", "mac-address", "storage", "target", "object", "system"],
   initiator: ["ethernet", "aoe", "ata", "target", "storage", ...foundations],
   control: ["ethernet", "target", "aoe", "storage", ...foundations],
   server: [

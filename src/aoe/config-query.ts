@@ -55,6 +55,10 @@ function setConfigString(exchange: Exchange, identity: ConfigIdentity, force: bo
   const { target } = exchange;
   const string = requestString(exchange);
   if (string === undefined) return exchange.replyError(AoeError.badArgument);
+  // The answer that clients know for a string that they may not replace.
+  if (!target.allowsChange("config") && !equal(string, target.state.configString)) {
+    return replyConfig(exchange, identity, AoeError.configStringPresent);
+  }
   const wanted = string.slice();
   let isPresent = false;
   const change = target.changeState((state) => {

@@ -35,6 +35,9 @@ export function answerMacMask(exchange: Exchange): void {
 function editMask(exchange: Exchange): void {
   const directives = requestDirectives(exchange);
   if (directives === undefined) return exchange.replyError(AoeError.badArgument);
+  if (!exchange.target.allowsChange("mask")) {
+    return replyMaskError(exchange, MaskError.unspecified, 0);
+  }
   let outcome: EditedMask = { error: MaskError.none, mask: [], directive: 0 };
   const limit = maskLimit(exchange);
   const change = exchange.target.changeState((state) => {

@@ -33,6 +33,7 @@ export function answerReserve(exchange: Exchange): void {
 function reserve(exchange: Exchange, force: boolean): void {
   const macs = requestMacs(exchange);
   if (macs === undefined) return exchange.replyError(AoeError.badArgument);
+  if (!exchange.target.allowsChange("reserve")) return exchange.replyError(AoeError.badArgument);
   const requester = sourceMac(exchange.bytes, exchange.frameOffset);
   reserveFor(exchange.target, macs, requester, force).then(
     (isGranted) => replyReservation(exchange, isGranted ? undefined : AoeError.targetReserved),

@@ -14,6 +14,7 @@ import { targetConflicts } from "../config/rules.ts";
 import { isInterfaceName, isVolumeName, VOLUME_NAME_RULE } from "../config/schema.ts";
 import { controlSocketIn, defaultStateDirectory } from "../config/state-directory.ts";
 import { parseSize } from "../config/units.ts";
+import { WIRE_CHANGES } from "../target/wire-change.ts";
 import type { LogLevel } from "../log/levels.ts";
 import { checkInterface, interfaceNames, listInterfaces } from "./interfaces.ts";
 import { parseTargetAddress } from "./target-address.ts";
@@ -179,6 +180,7 @@ function fileTarget(
     writebackIntervalMs: 1000,
     offsetSectors: 0,
     allow: [],
+    wireChanges: WIRE_CHANGES,
   };
 }
 

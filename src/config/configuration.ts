@@ -1,5 +1,6 @@
 import type { ObjectStoreSettings } from "../object/object-store-settings.ts";
 import type { Durability } from "../storage/block-storage.ts";
+import type { WireChange } from "../target/wire-change.ts";
 
 /** What aoed was asked to do, checked and in the units that the code works with. */
 export interface Configuration {
@@ -65,6 +66,8 @@ export interface TargetConfiguration {
   readonly lengthSectors?: number | undefined;
   /** Source addresses that are answered, as 48-bit numbers; empty: all. */
   readonly allow: number[];
+  /** What of the target's state initiators may change. */
+  readonly wireChanges: readonly WireChange[];
   /** The AoE config string of a target that has none yet: at most 1024 octets. */
   readonly configString?: Uint8Array | undefined;
   /** Present when `backend` is "cas". */

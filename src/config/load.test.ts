@@ -55,6 +55,7 @@ describe("a valid file", () => {
         writebackIntervalMs: 1000,
         offsetSectors: 0,
         allow: [],
+        wireChanges: ["config", "mask", "reserve"],
       },
     ]);
   });
@@ -97,6 +98,7 @@ durability = "writeback"
 writeback_interval = "250ms"
 offset = "1MiB"
 length = 1048576
+wire_changes = ["mask"]
 allow = ["52:54:00:12:34:56", "52-54-00-12-34-56", "00:00:00:00:00:01"]
 config_string = "grün"
 `);
@@ -113,6 +115,7 @@ config_string = "grün"
         writebackIntervalMs: 250,
         offsetSectors: 2048,
         lengthSectors: 2048,
+        wireChanges: ["mask"],
         allow: [0x525400123456, 1],
         configString: new TextEncoder().encode("grün"),
       },
@@ -198,6 +201,12 @@ describe("mistakes", () => {
     ],
     [`${SERVER}buffer_count = 1\n${DISK}`, ["3:1: server.buffer_count: 1 is not a buffer count"]],
     [`${SERVER}metrics = ":9100"\n${DISK}`, ["3:1: server.metrics: is not built yet"]],
+    [
+      `${SERVER}${DISK}wire_changes = ["maks"]\n`,
+      [
+        '8:17: target[0].wire_changes[0]: "maks" is not what initiators may change; did you mean "mask"?',
+      ],
+    ],
     [`${SERVER}user = "a b"\n${DISK}`, ['3:1: server.user: "a b" is not the name of a user']],
     [
       `${SERVER}control_socket_mode = "0755"\n${DISK}`,

@@ -101,6 +101,7 @@ export function toTargetConfiguration(keys: TargetKeys, folder: string): TargetC
     offsetSectors: keys.offset / SECTOR_BYTES,
     lengthSectors: keys.length === undefined ? undefined : keys.length / SECTOR_BYTES,
     allow: [...new Set(keys.allow)],
+    wireChanges: [...new Set(keys.wire_changes)],
     configString: keys.config_string,
     cas:
       keys.backend === "cas" && keys.cas !== undefined

@@ -8,6 +8,7 @@ import {
   PORT_KINDS,
 } from "./configuration.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
+import { WIRE_CHANGES } from "../target/wire-change.ts";
 import { flag, describeValue, oneOf, pathSuchAs, readWith, wholeNumber } from "./values.ts";
 import { azureSchema, directorySchema, s3Schema } from "./object-store-keys.ts";
 import { parseMac } from "../mac-address.ts";
@@ -250,6 +251,13 @@ export const targetSchema = v.object({
   offset: v.optional(offset, 0),
   length: v.optional(size),
   allow: v.optional(listOf(macAddress, "MAC addresses", '["52:54:00:12:34:56"]'), []),
+  wire_changes: v.optional(
+    v.array(
+      oneOf(WIRE_CHANGES, "what initiators may change"),
+      ({ input }) => `${describeValue(input)} is not a list; use one such as ["config", "reserve"]`,
+    ),
+    [...WIRE_CHANGES],
+  ),
   config_string: v.optional(configString),
   cas: v.optional(casSchema),
 });

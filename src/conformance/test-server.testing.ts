@@ -44,6 +44,7 @@ function configurationOf({ shelf, slot, storage, allow = [] }: TestTarget): Targ
     writebackIntervalMs: 1000,
     offsetSectors: 0,
     allow: [...allow],
+    wireChanges: ["config", "mask", "reserve"],
   };
 }
 

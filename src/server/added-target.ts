@@ -1,6 +1,7 @@
 import { DEFAULT_CAS_CACHE_BYTES, type TargetConfiguration } from "../config/configuration.ts";
 import type { AddTargetRequest } from "../control/control-api.ts";
 import { UsageError } from "../errors.ts";
+import { WIRE_CHANGES } from "../target/wire-change.ts";
 import type { ServerStores } from "./server-stores.ts";
 
 /**
@@ -28,6 +29,7 @@ export function addedTarget(request: AddTargetRequest, stores: ServerStores): Ta
     writebackIntervalMs: 1000,
     offsetSectors: 0,
     allow: [],
+    wireChanges: WIRE_CHANGES,
     cas: {
       blobStore: "file",
       path: store ?? open?.path,

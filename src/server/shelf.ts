@@ -78,7 +78,7 @@ export class Shelf {
 
   async #add(configuration: TargetConfiguration): Promise<Target> {
     const { targets, announcer, stateDirectory, log, openStorage } = this.#options;
-    const { shelf, slot, allow, configString } = configuration;
+    const { shelf, slot, allow, wireChanges, configString } = configuration;
     const path = stateFilePath(stateDirectory, shelf, slot);
     const saved = await loadState(path);
     // The disk of a server without a configuration lives beside its state, in a folder of its own.
@@ -95,6 +95,7 @@ export class Shelf {
       slot,
       storage,
       allow,
+      wireChanges,
       state:
         saved.configString.length > 0 || configString === undefined
           ? saved

@@ -1,6 +1,7 @@
 import { CommandMetrics } from "../metrics/command-metrics.ts";
 import type { BlockRequest, BlockStorage } from "../storage/block-storage.ts";
 import { EMPTY_STATE, type TargetState } from "./state-file.ts";
+import { WIRE_CHANGES, type WireChange } from "./wire-change.ts";
 
 /** Keeps a target's state; resolves when it is durable. */
 export type SaveState = (state: TargetState) => Promise<void>;
@@ -11,6 +12,8 @@ export interface TargetOptions {
   readonly storage: BlockStorage;
   /** MACs that the administrator admits; empty admits everyone. The wire cannot widen it. */
   readonly allow: readonly number[];
+  /** What initiators may change; undefined: everything. */
+  readonly wireChanges?: readonly WireChange[] | undefined;
   readonly state: TargetState;
   readonly saveState: SaveState;
 }
@@ -51,7 +54,8 @@ export class Target {
   trimsUnderWay = 0;
   /** Set while requests wait for `submit`. */
   touched = false;
-  readonly #allow: ReadonlySet<number>;
+  #allow: ReadonlySet<number>;
+  #wireChanges: ReadonlySet<WireChange>;
   readonly #saveState: SaveState;
   readonly #onTouched: (target: Target) => void;
   #state: TargetState;
@@ -64,6 +68,7 @@ export class Target {
     this.slot = options.slot;
     this.storage = options.storage;
     this.#allow = new Set(options.allow);
+    this.#wireChanges = new Set(options.wireChanges ?? WIRE_CHANGES);
     this.#saveState = options.saveState;
     this.#onTouched = onTouched;
     this.#state = options.state;
@@ -86,6 +91,17 @@ export class Target {
 
   get state(): TargetState {
     return this.#state;
+  }
+
+  /** Replaces what the administrator says; what initiators have left stays. */
+  restrict(allow: readonly number[], wireChanges: readonly WireChange[]): void {
+    this.#allow = new Set(allow);
+    this.#wireChanges = new Set(wireChanges);
+  }
+
+  /** Whether initiators may change this part of the state. */
+  allowsChange(change: WireChange): boolean {
+    return this.#wireChanges.has(change);
   }
 
   /** Whether frames of `mac` are heard at all: by the configuration and by the mask list. */
