@@ -61,10 +61,8 @@ describe("what the wire may change", () => {
   }
 
   /** Config/Query with a command and the string "new" or "mine". */
-  const config = (ccmd: number, text: string) => [
-    ...[0, 0, 0, 0, 0, ccmd, 0, text.length],
-    ...Buffer.from(text),
-  ];
+  const config = (ccmd: number, text: string) =>
+    [0, 0, 0, 0, 0, ccmd, 0, text.length].concat([...Buffer.from(text)]);
   const addToMask = [0, 1, 0, 1, 0, 1, 2, 0, 0, 0, 0, 7];
   const reserve = (rcmd: number) => [rcmd, 1, 2, 0, 0, 0, 0, 7];
   const flags = (reply: Uint8Array) => reply[14] & 0x0f;

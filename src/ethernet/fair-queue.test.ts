@@ -15,7 +15,7 @@ function queueOf(sourceLimit: number) {
   return {
     queue,
     /** @returns the displaced frame's source, or undefined */
-    push(source: number): { frame: number; displaced: number } {
+    push: (source: number): { frame: number; displaced: number } => {
       const frame = free.pop()!;
       sources.set(frame, source);
       const at = arena.frameOffset(frame);
@@ -24,7 +24,7 @@ function queueOf(sourceLimit: number) {
       if (displaced !== -1) free.push(displaced);
       return { frame, displaced };
     },
-    take(): { frame: number; source: number } | undefined {
+    take: (): { frame: number; source: number } | undefined => {
       const frame = queue.take();
       if (frame === -1) return undefined;
       free.push(frame);
