@@ -9,6 +9,8 @@ export interface ObjectStoreHarness {
   keepsWriteIds: boolean;
   /** More than one page of a listing. */
   manyKeys: number;
+  /** Whether the statistics count each call once; a store that tries again counts more. */
+  countsCalls?: boolean;
   close?(): Promise<void>;
 }
 
@@ -109,10 +111,11 @@ export function describeObjectStore(name: string, start: () => Promise<ObjectSto
       expect(part.sizeBytes).toBe(data.length);
       expect(part.etag).toBe(object.etag);
       expect(Buffer.compare(part.data, data.subarray(offsetBytes, offsetBytes + 2 ** 20))).toBe(0);
+      await store.delete("large");
+      if (harness.countsCalls === false) return;
       expect(store.statistics.bytesWritten - before.bytesWritten).toBe(data.length);
       expect(store.statistics.bytesRead - before.bytesRead).toBe(data.length + 2 ** 20);
       expect(store.statistics.gets - before.gets).toBe(2);
-      await store.delete("large");
     }, 120_000);
 
     test("ranges end where the object ends", async () => {

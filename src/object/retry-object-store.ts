@@ -60,6 +60,7 @@ const ASSUMED_BYTES = 64 * 2 ** 20;
 export class RetryObjectStore implements ObjectStore {
   readonly #inner: ObjectStore;
   readonly #options: RetryOptions;
+  readonly #closing = new AbortController();
 
   constructor(inner: ObjectStore, options: Partial<RetryOptions> = {}) {
     this.#inner = inner;
@@ -175,7 +176,9 @@ export class RetryObjectStore implements ObjectStore {
     return this.#retry(call, async (signal) => this.#inner.delete(key, { signal }));
   }
 
+  /** What waits for another try ends now, with the fault of the last one. */
   close(): Promise<void> {
+    this.#closing.abort();
     return this.#inner.close();
   }
 
@@ -190,9 +193,11 @@ export class RetryObjectStore implements ObjectStore {
       if (!isWorthATry(result.code, failedTries)) throw result;
       const pauseMs = Math.max(Math.random() * widestPauseMs, result.retryAfterMs ?? 0);
       if (performance.now() + pauseMs > deadline) throw result;
+      if (this.#closing.signal.aborted) throw result;
       this.statistics.retries++;
       this.#options.onRetry?.({ call: call.name, failedTries, fault: result, pauseMs });
-      await pause(pauseMs, signal);
+      await pause(pauseMs, signal, this.#closing.signal);
+      if (this.#closing.signal.aborted) throw result;
       widestPauseMs = Math.min(widestPauseMs * 2, longestPauseMs);
     }
   }
@@ -224,11 +229,17 @@ function isWorthATry(code: ObjectFaultCode, failedTries: number): boolean {
   return code === "unavailable" || (code === "corrupt" && failedTries < MAX_CORRUPT_TRIES);
 }
 
-async function pause(pauseMs: number, signal: AbortSignal | undefined): Promise<void> {
+/** Ends early, and without an error, when the store is closed. */
+async function pause(
+  pauseMs: number,
+  signal: AbortSignal | undefined,
+  closing: AbortSignal,
+): Promise<void> {
+  const either = signal === undefined ? closing : AbortSignal.any([signal, closing]);
   try {
-    await sleep(pauseMs, undefined, signal === undefined ? {} : { signal });
+    await sleep(pauseMs, undefined, { signal: either });
   } catch (error) {
     signal?.throwIfAborted();
-    throw error;
+    if (!closing.aborted) throw error;
   }
 }

@@ -71,6 +71,9 @@ const NAME_FAULTS: Record<string, ObjectFaultCode> = {
   ContainerNotFound: "denied",
   ContainerBeingDeleted: "unavailable",
   CredentialsProviderError: "denied",
+  ExpiredToken: "denied",
+  InvalidToken: "denied",
+  AuthorizationHeaderMalformed: "denied",
 };
 
 /** Words for what people can mend. */
@@ -78,6 +81,8 @@ const REMEDIES: Record<string, string> = {
   NoSuchBucket: "make the bucket, or correct its name",
   ContainerNotFound: "make the container, or correct its name",
   CredentialsProviderError: "no credentials were found",
+  ExpiredToken: "renew the credentials",
+  AuthorizationHeaderMalformed: "the region is wrong",
   RequestTimeTooSkewed: "set this machine's clock",
   PermanentRedirect: "the bucket is in another region or at another endpoint",
 };
