@@ -40,6 +40,10 @@ netns-test: all ## the real Linux aoe driver against us: sudo make netns-test [K
 object-test: all ## object stores against Azurite, Ceph's gateway and containers
 	scripts/object-test.sh
 
+.PHONY: boot-test
+boot-test: all ## machines without disks boot over AoE, in an emulator: sudo make boot-test
+	scripts/boot-test.sh
+
 .PHONY: bench
 bench: all ## aoed beside vblade and the null target: sudo make bench [QUICK=1]
 	scripts/bench.sh

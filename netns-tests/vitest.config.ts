@@ -6,6 +6,8 @@ export default defineConfig({
   test: {
     root: import.meta.dirname,
     include: ["**/*.test.ts"],
+    // They need an emulator, and have a target of their own: make boot-test.
+    exclude: ["boot/**"],
     globalSetup: ["harness/run-folder.ts"],
     pool: "forks",
     fileParallelism: false,

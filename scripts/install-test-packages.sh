@@ -4,6 +4,7 @@
 #
 #   scripts/install-test-packages.sh            for make test, make netns-test and make bench
 #   scripts/install-test-packages.sh objects    for make object-test: Ceph, 300 MB
+#   scripts/install-test-packages.sh boot       for make boot-test: those of make netns-test, an emulator
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -27,14 +28,35 @@ strace strace
 systemd-analyze systemd
 '
 
-if [ "${1:-}" = objects ]; then
-    needs='
+case ${1:-} in
+    '') ;;
+    objects)
+        needs='
 radosgw radosgw
 ceph-mon ceph-mon
 ceph-osd ceph-osd
 ceph-authtool ceph-common
 '
-fi
+        ;;
+    boot)
+        needs="$needs"'
+qemu-system-x86_64 qemu-system-x86
+/boot/ipxe.lkrn ipxe
+/usr/lib/SYSLINUX/mbr.bin syslinux-common
+syslinux syslinux
+mcopy mtools
+mkfs.vfat dosfstools
+/bin/busybox busybox-static
+dnsmasq dnsmasq-base
+cpio cpio
+sfdisk fdisk
+'
+        ;;
+    *)
+        echo "install-test-packages: there is no group $1; use objects, boot or none" >&2
+        exit 2
+        ;;
+esac
 
 missing=$(echo "$needs" | while read -r wanted package; do
     [ -n "$wanted" ] || continue

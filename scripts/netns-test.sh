@@ -13,7 +13,8 @@ if [ "$(id -u)" != 0 ]; then
     echo "netns-test: namespaces, TAPs and loop devices need root: sudo make netns-test" >&2
     exit 2
 fi
-scripts/install-test-packages.sh
+# shellcheck disable=SC2086
+scripts/install-test-packages.sh ${TEST_PACKAGES:-}
 
 if [ -z "${KERNEL:-}" ]; then
     KERNEL=uml
@@ -37,7 +38,7 @@ stop() {
 }
 trap stop INT TERM HUP
 
-bin/node node_modules/vitest/vitest.mjs run --config netns-tests/vitest.config.ts \
+bin/node node_modules/vitest/vitest.mjs run --config "${TEST_CONFIG:-netns-tests/vitest.config.ts}" \
     ${ONLY:+--testNamePattern "$ONLY"} "$@" &
 tests=$!
 status=0
