@@ -52,11 +52,11 @@ bench: all ## aoed beside vblade and the null target: sudo make bench [QUICK=1]
 lint: all ## types, lint rules and format
 	$(NODE) node_modules/typescript/bin/tsc
 	$(NODE) node_modules/oxlint/bin/oxlint --type-aware --deny-warnings
-	$(NODE) node_modules/oxfmt/bin/oxfmt --check src netns-tests object-tests bench scripts
+	$(NODE) node_modules/oxfmt/bin/oxfmt --check src netns-tests object-tests bench packaging scripts
 
 .PHONY: format
 format: all ## rewrite the sources in the house format
-	$(NODE) node_modules/oxfmt/bin/oxfmt src netns-tests object-tests bench scripts
+	$(NODE) node_modules/oxfmt/bin/oxfmt src netns-tests object-tests bench packaging scripts
 
 .PHONY: clean
 clean: ## remove what was built and installed (never data)

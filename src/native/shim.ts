@@ -158,12 +158,22 @@ function shimPath(): string {
   return `${built}${variant}.node`;
 }
 
+/** The package that npm brings with the published aoed: the same shim, built when it was released. */
+const PREBUILT = `@aoed/shim-linux-${process.arch}-gnu`;
+
 function load(): Shim {
+  const require = createRequire(import.meta.url);
   const path = shimPath();
-  if (!existsSync(path)) {
-    throw new UsageError(`the C shim is not built (${path} is missing): run 'make'`);
+  if (existsSync(path)) return require(path) as Shim;
+  try {
+    return require(PREBUILT) as Shim;
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "MODULE_NOT_FOUND") throw error;
+    throw new UsageError(
+      `the C shim is missing (neither ${path} nor the package ${PREBUILT} is there): ` +
+        "run 'make' in a source tree; with npm, install aoed again, and not with --omit=optional",
+    );
   }
-  return createRequire(import.meta.url)(path) as Shim;
 }
 
 export const shim: Shim = load();
