@@ -25,6 +25,9 @@ losetup mount
 unshare util-linux
 tshark tshark
 strace strace
+zsh zsh
+fish fish
+mandoc mandoc
 systemd-analyze systemd
 '
 
