@@ -1,0 +1,163 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, describe, expect, test } from "vitest";
+import { describeBlobStore } from "../src/blob/blob-store.compliance.ts";
+import type { NoteReader } from "../src/blob/blob-store.ts";
+import { NodeDisk } from "../src/blob/node-disk.ts";
+import { openFileStore } from "../src/blob/open-file-store.ts";
+import { CasStore } from "../src/cas/cas-store.ts";
+import { exportImage } from "../src/cas/export.ts";
+import { GarbageCollector } from "../src/cas/garbage-collector.ts";
+import { importImage } from "../src/cas/import.ts";
+import { Snapshots } from "../src/cas/snapshots.ts";
+import { sendSnapshot } from "../src/cas/transfer.ts";
+import { verifySnapshot } from "../src/cas/verify.ts";
+import type { ObjectStoreSettings } from "../src/object/object-store-settings.ts";
+import { openAdapter, openObjectStore } from "../src/object/open-object-store.ts";
+import { openPackedStore } from "../src/pack/open-packed-store.ts";
+import type { PackedStore } from "../src/pack/packed-store.ts";
+import { newBucket, newContainer, startedAzure, startedS3 } from "./services.testing.ts";
+
+/** Stores in packs, on services that are real. */
+
+const MIB = 1024 * 1024;
+const folders: string[] = [];
+const endings: (() => Promise<void>)[] = [];
+
+afterAll(async () => {
+  for (const end of endings) await end();
+  for (const folder of folders) await rm(folder, { recursive: true });
+});
+
+async function newFolder(): Promise<string> {
+  const folder = await mkdtemp(join(tmpdir(), "aoed-packed-"));
+  folders.push(folder);
+  return folder;
+}
+
+interface Service {
+  readonly name: string;
+  /** Undefined where it is not started. */
+  readonly settings: (() => Promise<ObjectStoreSettings>) | undefined;
+}
+
+const s3 = startedS3();
+const azure = startedAzure();
+const services: Service[] = [
+  {
+    name: "S3",
+    settings: s3 && (async () => kept(await newBucket(s3))),
+  },
+  {
+    name: "Azure",
+    settings: azure === undefined ? undefined : async () => kept(await newContainer(azure)),
+  },
+  {
+    name: "a directory",
+    settings: async () => ({ kind: "directory", path: join(await newFolder(), "objects") }),
+  },
+];
+
+function kept<Settings>(store: { settings: Settings; remove: () => Promise<void> }): Settings {
+  endings.push(store.remove);
+  return store.settings;
+}
+
+async function openPacked(
+  settings: ObjectStoreSettings,
+  folder: string,
+  reader: NoteReader,
+): Promise<PackedStore> {
+  const warn = (message: string): void => expect.fail(message);
+  return openPackedStore({
+    objects: await openObjectStore(settings, { warn }),
+    disk: await NodeDisk.open(folder),
+    reader,
+    host: "test",
+    segmentBytes: MIB,
+  });
+}
+
+/** Flips a bit in the pack that has these bytes. */
+async function damageIn(settings: ObjectStoreSettings, data: Uint8Array): Promise<void> {
+  const objects = await openAdapter(settings);
+  for await (const { key } of objects.list("packs/")) {
+    const pack = await objects.get(key);
+    const at = Buffer.from(pack.data).indexOf(data);
+    if (at < 0) continue;
+    pack.data[at + 100] ^= 1;
+    await objects.putIfMatch(key, pack.data, pack.etag);
+    await objects.close();
+    return;
+  }
+  throw new Error("the blob is in no pack");
+}
+
+for (const { name, settings } of services) {
+  if (settings === undefined) {
+    describe.skip(`a store in packs on ${name}: not started`, () => {
+      test("is not tested", () => undefined);
+    });
+    continue;
+  }
+  /** Every reopen forgets the local folder. */
+  describeBlobStore(`A store in packs on ${name}, from there alone`, async () => {
+    const place = await settings();
+    return {
+      open: async (reader) => openPacked(place, await newFolder(), reader),
+      damage: async (data) => damageIn(place, data),
+    };
+  });
+}
+
+const log = (_level: string, message: string): void => expect.fail(message);
+
+async function openCas(settings: ObjectStoreSettings, folder: string): Promise<CasStore> {
+  return CasStore.open({ open: async (reader) => openPacked(settings, folder, reader), log });
+}
+
+const startedServices = services.filter(({ settings }) => settings !== undefined);
+
+test("a snapshot goes from a local store to all others and back, and nothing goes twice", async () => {
+  const folder = await newFolder();
+  const image = Buffer.concat([randomBytes(3 * MIB), Buffer.alloc(5 * MIB), randomBytes(MIB)]);
+  await writeFile(join(folder, "image"), image);
+  await mkdir(join(folder, "local"));
+  const local = await CasStore.open({
+    open: async (reader) => openFileStore(join(folder, "local"), reader),
+    log,
+  });
+  const { snapshot } = await importImage(local, join(folder, "image"), { volume: "disk" });
+
+  let from = local;
+  for (const { name, settings } of startedServices) {
+    if (settings === undefined) continue;
+    const place = await settings();
+    const first = await openCas(place, await newFolder());
+    const report = await sendSnapshot(from, new Snapshots(from).list("disk")[0].id, first);
+    expect(report.snapshot.root_hash, name).toBe(snapshot.root_hash);
+    expect(report.movedBytes, name).toBeGreaterThan(4 * MIB);
+    const again = await sendSnapshot(from, new Snapshots(from).list("disk")[0].id, first);
+    expect({ moved: again.moved, movedBytes: again.movedBytes }, name).toEqual({
+      moved: 0,
+      movedBytes: 0,
+    });
+    await first.close();
+    await from.close();
+    // The next one gets it from a machine that has nothing but the object store.
+    from = await openCas(place, await newFolder());
+  }
+
+  const [{ id }] = new Snapshots(from).list("disk");
+  const { damaged } = await verifySnapshot(from, id);
+  expect(damaged).toEqual([]);
+  await exportImage(from, join(folder, "copy"), { snapshot: id });
+  expect(image.equals(await readFile(join(folder, "copy")))).toBe(true);
+
+  for (const each of new Snapshots(from).list()) await new Snapshots(from).delete(each.id);
+  await new GarbageCollector(from).collect();
+  expect(from.store.statistics.blobBytes).toBeLessThan(MIB);
+  await from.close();
+}, 120_000);
