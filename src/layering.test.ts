@@ -44,7 +44,9 @@ const mayImport: Record<string, string[]> = {
     "storage",
     ...foundations,
   ],
+  workers: ["server", "config", "control", "ethernet", "cas", ...foundations],
   cli: [
+    "workers",
     "server",
     "config",
     "control",

@@ -11,6 +11,8 @@ export const dropReasons = [
   "not_for_us",
   /** No target has this address. */
   "no_target",
+  /** Another worker of this server answers, or counts it. */
+  "other_worker",
   /** The sender is not on the target's `allow` or mask list. */
   "not_admitted",
   /** A config query asked whether the string matches, and it does not. */

@@ -40,6 +40,8 @@ export interface ResponderOptions {
   readonly targets: TargetManager;
   readonly engine: AtaEngine;
   readonly identity: ConfigIdentity;
+  /** Whether another thread of the server answers, or counts, what no target of ours is asked. */
+  readonly isElsewhere?: ((shelf: number, slot: number) => boolean) | undefined;
   /** Told of every response that reaches us: `frameOffset` is in the arena. */
   readonly onResponse?: (port: ReplyPort, frameOffset: number, lengthBytes: number) => void;
 }
@@ -64,6 +66,7 @@ export class Responder {
   readonly #targets: TargetManager;
   readonly #engine: AtaEngine;
   readonly #identity: ConfigIdentity;
+  readonly #isElsewhere: (shelf: number, slot: number) => boolean;
   readonly #onResponse: ResponderOptions["onResponse"];
   readonly #exchanges: Exchange[] = [];
   /**
@@ -78,6 +81,7 @@ export class Responder {
     this.#targets = options.targets;
     this.#engine = options.engine;
     this.#identity = options.identity;
+    this.#isElsewhere = options.isElsewhere ?? (() => false);
     this.#onResponse = options.onResponse;
     this.meter = new RequestMeter(options.arena.frameCount);
     this.#commandsLimit = Math.ceil(options.arena.frameCount / 2);
@@ -108,12 +112,13 @@ export class Responder {
       return;
     }
     const target = this.#targets.get(shelf, slot) ?? this.#targets.removed(shelf, slot);
-    if (target === undefined) {
-      port.drops.no_target++;
-      port.release(frame);
-      return;
-    }
-    this.#start(port, frame, lengthBytes, target);
+    if (target === undefined) this.#dropUnserved(port, frame, shelf, slot);
+    else this.#start(port, frame, lengthBytes, target);
+  }
+
+  #dropUnserved(port: ReplyPort, frame: number, shelf: number, slot: number): void {
+    port.drops[this.#isElsewhere(shelf, slot) ? "other_worker" : "no_target"]++;
+    port.release(frame);
   }
 
   /** What makes a frame no request to us at all. */
@@ -133,12 +138,11 @@ export class Responder {
   /** One reply from each target: all but the last get a copy of the request. */
   #handleWildcard(port: ReplyPort, frame: number, lengthBytes: number, targets: Target[]): void {
     const last = targets.pop();
+    const from = this.#arena.frameOffset(frame);
     if (last === undefined) {
-      port.drops.no_target++;
-      port.release(frame);
+      this.#dropUnserved(port, frame, shelfOf(this.#bytes, from), slotOf(this.#bytes, from));
       return;
     }
-    const from = this.#arena.frameOffset(frame);
     for (const target of targets) {
       const copy = this.#arena.allocate();
       if (copy === -1) {

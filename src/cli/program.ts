@@ -33,6 +33,7 @@ function addServe(program: Command): void {
       ),
     )
     .addOption(new Option("--port <kind>", "how frames are exchanged").choices(PORT_KINDS))
+    .option("--workers <number>", "threads that the targets are spread over")
     .option("--state-dir <folder>", "where the targets' state is kept")
     .option("--pcap <file>", "write every frame received and sent to this file")
     .addOption(

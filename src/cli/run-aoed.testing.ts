@@ -16,6 +16,9 @@ export interface Finished {
 export class Workplace {
   readonly folder = mkdtempSync(join(tmpdir(), "aoed-cli-"));
 
+  /** Variables beside those of this process. */
+  environment: NodeJS.ProcessEnv = {};
+
   path(name: string): string {
     return join(this.folder, name);
   }
@@ -51,6 +54,6 @@ export class Workplace {
   /** Without systemd's variables, so that the defaults are those of a shell. */
   #environment(): NodeJS.ProcessEnv {
     const { STATE_DIRECTORY: _unit, ...others } = process.env;
-    return { ...others, NO_COLOR: "1" };
+    return { ...others, ...this.environment, NO_COLOR: "1" };
   }
 }

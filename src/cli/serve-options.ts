@@ -7,10 +7,12 @@ import {
   DEFAULT_BUFFER_COUNT,
   DEFAULT_CAS_CACHE_BYTES,
   DEFAULT_CONTROL_SOCKET_MODE,
+  DEFAULT_WORKERS,
+  MAX_WORKERS,
   targetName,
 } from "../config/configuration.ts";
 import { type ConfigurationOptions, loadConfiguration } from "../config/load.ts";
-import { targetConflicts } from "../config/rules.ts";
+import { portConflict, targetConflicts } from "../config/rules.ts";
 import { isInterfaceName, isVolumeName, VOLUME_NAME_RULE } from "../config/schema.ts";
 import { controlSocketIn, defaultStateDirectory } from "../config/state-directory.ts";
 import { parseSize } from "../config/units.ts";
@@ -29,6 +31,7 @@ export interface ServeOptions {
   readonly readOnly?: true;
   readonly durability?: Durability;
   readonly port?: PortKind;
+  readonly workers?: string;
   readonly stateDir?: string;
   readonly pcap?: string;
   readonly logLevel: LogLevel;
@@ -45,6 +48,7 @@ export function configurationFor(options: ServeOptions): Configuration {
     interfaces: checkedInterfaces(options.interface ?? []),
     targets: exportedTargets(options),
     port: options.port,
+    workers: options.workers === undefined ? undefined : checkedWorkers(options.workers),
     pcapPath: options.pcap === undefined ? undefined : resolve(options.pcap),
     stateDirectory,
   };
@@ -52,6 +56,9 @@ export function configurationFor(options: ServeOptions): Configuration {
     options.config === undefined
       ? withoutFile(fromOptions, options)
       : loadConfiguration(options.config, fromOptions);
+  if (configuration.server.workers > 1 && options.pcap !== undefined) {
+    throw new UsageError("--pcap: one thread alone writes a capture: add --workers 1");
+  }
   checkServable(configuration);
   return configuration;
 }
@@ -62,13 +69,17 @@ function withoutFile(fromOptions: ConfigurationOptions, options: ServeOptions): 
   if (interfaces.length === 0) {
     throw new UsageError(`--interface is missing; name one: ${listInterfaces()}`);
   }
+  const { port = "auto", workers = DEFAULT_WORKERS } = fromOptions;
+  const obstacle = portConflict(port, workers);
+  if (obstacle !== undefined) throw new UsageError(`--workers: ${obstacle}`);
   const [conflict] = targetConflicts(targets);
   if (conflict !== undefined) throw new UsageError(`--export: ${conflict.message}`);
   const embedded = targets.length === 0;
   return {
     server: {
       interfaces: [...interfaces],
-      port: fromOptions.port ?? "auto",
+      port,
+      workers,
       bufferCount: DEFAULT_BUFFER_COUNT,
       stateDirectory,
       controlSocket: controlSocketIn(stateDirectory),
@@ -191,6 +202,13 @@ function checkedSize(text: string): number {
     throw new UsageError(`--size: ${JSON.stringify(text)} is not a size in sectors; ${right}`);
   }
   return bytes;
+}
+
+function checkedWorkers(text: string): number {
+  const workers = /^\d{1,3}$/.test(text) ? Number(text) : 0;
+  if (workers >= 1 && workers <= MAX_WORKERS) return workers;
+  const right = `use a whole number from 1 to ${MAX_WORKERS}`;
+  throw new UsageError(`--workers: ${JSON.stringify(text)} is not a number of workers; ${right}`);
 }
 
 function checkedInterfaces(names: readonly string[]): readonly string[] {

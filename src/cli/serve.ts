@@ -1,35 +1,64 @@
-import { createLog } from "../log/log.ts";
-import { targetName } from "../config/configuration.ts";
+import { createLog, type Log, type LogOptions } from "../log/log.ts";
+import { type Configuration, targetName } from "../config/configuration.ts";
 import { formatSize } from "../config/units.ts";
 import type { ServerStatus } from "../control/control-api.ts";
+import type { RunningServer } from "../server/running-server.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { ServiceManager } from "../system/service-manager.ts";
-import { EXIT_INTERRUPTED } from "./exit-codes.ts";
+import { EXIT_FAULT, EXIT_INTERRUPTED } from "./exit-codes.ts";
 import { configurationFor, type ServeOptions } from "./serve-options.ts";
 import { formatTable } from "./table.ts";
 
 /** Serves until SIGTERM or SIGINT; then answers what is in flight, syncs, and returns. */
 export async function serve(options: ServeOptions): Promise<void> {
   const configuration = configurationFor(options);
-  // Loaded only now: a mistake in the configuration is answered without it.
-  const { startServer } = await import("../server/server.ts");
-  const log = createLog({ level: options.logLevel });
+  const logging = { level: options.logLevel, humanReadable: process.stderr.isTTY };
+  const log = createLog(logging);
   const manager = new ServiceManager();
   const asked = stopSignal();
-  const server = await startServer(configuration, log);
+  const server = await start(configuration, log, logging);
   const status = await server.api.status();
   process.stdout.write(announcement(status));
   manager.ready(summary(status));
   manager.keepAlive();
-  const signal = await asked;
+  const ending = await Promise.race([asked, server.failed]);
   manager.stopping();
-  log.info({ signal }, "stopping: finishing what is in flight");
+  if (ending instanceof Error) await endAfter(ending, server, log);
+  log.info({ signal: ending }, "stopping: finishing what is in flight");
   // Whoever asks again does not want to wait.
   for (const again of ["SIGTERM", "SIGINT"] as const) {
     process.once(again, () => process.exit(EXIT_INTERRUPTED));
   }
   await server.stop();
   process.exit(0);
+}
+
+/** Loaded only now: a mistake in the configuration is answered without it. */
+async function start(
+  configuration: Configuration,
+  log: Log,
+  logging: Pick<LogOptions, "level" | "humanReadable">,
+): Promise<RunningServer> {
+  if (configuration.server.workers > 1) {
+    const { startWorkers } = await import("../workers/workers.ts");
+    return startWorkers(configuration, log, logging);
+  }
+  const { startServer } = await import("../server/server.ts");
+  return startServer(configuration, log);
+}
+
+/**
+ * A part of the server has died: the rest stops in order, and whoever watches over this process
+ * starts it again, before initiators have lost patience.
+ */
+async function endAfter(failure: Error, server: RunningServer, log: Log): Promise<never> {
+  log.fatal({ error: failure.message }, "a part of the server has died: stopping the rest");
+  try {
+    await server.stop();
+  } catch (error) {
+    log.fatal({ error: String(error) }, "the rest did not stop in order");
+  }
+  process.exit(EXIT_FAULT);
 }
 
 async function stopSignal(): Promise<NodeJS.Signals> {

@@ -20,6 +20,8 @@ export interface ServerConfiguration {
   /** At least one, each once. */
   readonly interfaces: string[];
   readonly port: PortKind;
+  /** Threads that the targets are spread over: 1 to 64. */
+  readonly workers: number;
   /** Messages that an initiator may have outstanding, as Config replies advertise it: 2 to 1024. */
   readonly bufferCount: number;
   /** Absolute. Holds the state file of each target; made by the server when it starts. */
@@ -107,6 +109,9 @@ export interface SnapshotSchedule {
 }
 
 export const DEFAULT_BUFFER_COUNT = 64;
+export const DEFAULT_WORKERS = 1;
+/** More than any machine has use for; each takes some 30 MiB. */
+export const MAX_WORKERS = 64;
 export const DEFAULT_CAS_BLOCK_SIZE_BYTES = 4096;
 export const DEFAULT_CAS_CACHE_BYTES = 256 * 2 ** 20;
 /** Of a volume whose size nobody says: it takes no space. */

@@ -13,7 +13,7 @@ import { type KeyPath, type KeyPositions, locateKeys } from "./key-locator.ts";
 import { nearest } from "./nearest.ts";
 import { objectStoreSchemas } from "./object-store-keys.ts";
 import type { RuleViolation } from "./rules.ts";
-import { targetConflicts, targetRules, toTargetConfiguration } from "./rules.ts";
+import { portConflict, targetConflicts, targetRules, toTargetConfiguration } from "./rules.ts";
 import { controlSocketIn, defaultStateDirectory } from "./state-directory.ts";
 import { casSchema, serverSchema, snapshotsSchema, targetSchema } from "./schema.ts";
 import { describeValue } from "./values.ts";
@@ -26,6 +26,8 @@ export interface ConfigurationOptions {
   readonly targets?: readonly TargetConfiguration[];
   /** Instead of the file's. */
   readonly port?: PortKind | undefined;
+  /** Instead of the file's. */
+  readonly workers?: number | undefined;
   readonly pcapPath?: string | undefined;
   /** Instead of the file's; without both it is `defaultStateDirectory(true)`. */
   readonly stateDirectory?: string | undefined;
@@ -166,9 +168,13 @@ class Reader {
     const keys = this.#parse(serverSchema, table, ["server"]);
     if (keys === undefined) return undefined;
     const stateDirectory = this.#options.stateDirectory ?? this.#resolve(keys.state_dir);
+    const { port = keys.port, workers = keys.workers } = this.#options;
+    const conflict = portConflict(port, workers);
+    if (conflict !== undefined) this.#problem(["server", "workers"], conflict);
     return {
       interfaces: this.#interfaces(keys.interface, keys.interfaces),
-      port: this.#options.port ?? keys.port,
+      port,
+      workers,
       bufferCount: keys.buffer_count,
       stateDirectory: stateDirectory ?? defaultStateDirectory(true),
       controlSocket: this.#controlSocket(

@@ -1,5 +1,5 @@
 import { resolve } from "node:path";
-import type { CasConfiguration, TargetConfiguration } from "./configuration.ts";
+import type { CasConfiguration, PortKind, TargetConfiguration } from "./configuration.ts";
 import { targetName } from "./configuration.ts";
 import { objectStoreOf, objectStoreRules } from "./object-store-keys.ts";
 import type { TargetKeys } from "./schema.ts";
@@ -128,6 +128,12 @@ function casOf(
     cacheBytes: keys.cache,
     snapshots: every === undefined || keep === undefined ? undefined : { everyMs: every, keep },
   };
+}
+
+/** What is wrong with this port and this number of workers, if anything is. */
+export function portConflict(port: PortKind, workers: number): string | undefined {
+  if (port !== "tap" || workers === 1) return undefined;
+  return 'is more than one, and a TAP interface has one owner; use 1, or port = "packet" on a NIC';
 }
 
 export interface TargetConflict extends RuleViolation {

@@ -4,7 +4,9 @@ import {
   BLOB_STORES,
   DEFAULT_BUFFER_COUNT,
   DURABILITIES,
+  DEFAULT_WORKERS,
   GARBAGE_COLLECTION_MODES,
+  MAX_WORKERS,
   PORT_KINDS,
 } from "./configuration.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
@@ -201,6 +203,14 @@ export const serverSchema = v.object({
       "use a whole number from 2 to 1024",
     ),
     DEFAULT_BUFFER_COUNT,
+  ),
+  workers: v.optional(
+    readWith(
+      (input) => wholeNumber(input, 1, MAX_WORKERS),
+      "is not a number of workers",
+      `use a whole number from 1 to ${MAX_WORKERS}`,
+    ),
+    DEFAULT_WORKERS,
   ),
   state_dir: v.optional(pathSuchAs("/var/lib/aoed")),
   control_socket: v.optional(pathSuchAs("/run/aoed/control.sock")),

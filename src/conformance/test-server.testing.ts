@@ -63,6 +63,7 @@ export async function startTestServer(options: TestServerOptions): Promise<TestS
       interfaces: [...(options.interfaces ?? ports.map((port) => port.name))],
       port: "packet",
       bufferCount,
+      workers: 1,
       stateDirectory,
       controlSocket: undefined,
       controlSocketAccess: { mode: 0o600 },

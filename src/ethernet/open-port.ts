@@ -16,14 +16,20 @@ export const AOE_ETHER_TYPE = 0x88a2;
 
 export type PortKind = "auto" | "packet" | "tap" | "xdp";
 
+const NO_SHARED_XDP =
+  "AF_XDP is not to be had with several workers, because each queue of an interface has one " +
+  "socket: serving through raw sockets";
+
 export interface OpenPortOptions {
   /** A NIC, a bridge, a NIC that is a port of a bridge, or (for "tap") a TAP interface. */
   name: string;
   kind: PortKind;
   arena: FrameArena;
-  log?: Pick<Log, "info" | "warn">;
+  log?: Pick<Log, "info" | "warn"> | undefined;
   /** Socket filter of a raw socket (struct sock_filter[]), by default that of `packetFilter()`. */
   filter?: Uint8Array;
+  /** Other threads of this server open the interface as well; `filter` says whose frames are whose. */
+  isShared?: boolean;
 }
 
 /**
@@ -34,11 +40,12 @@ export interface OpenPortOptions {
  * @throws UsageError when the interface is missing or of no use, or without permission
  */
 export async function openPort(options: OpenPortOptions): Promise<EthernetPort> {
-  const { name, kind, arena, log, filter = packetFilter() } = options;
+  const { name, kind, arena, log, filter = packetFilter(), isShared = false } = options;
   const interfaces = listInterfaces();
   const state = interfaces.find((candidate) => candidate.name === name);
   const bridge = state === undefined ? undefined : bridgeOf(state, interfaces);
   const usesTap = kind === "tap" || (kind === "auto" && bridge !== undefined);
+  if (usesTap && isShared) throw oneOwner(name);
   if (!usesTap) {
     if (state === undefined) throw missing(name, interfaces);
     refuseUnusable(state, bridge, interfaces);
@@ -49,7 +56,8 @@ export async function openPort(options: OpenPortOptions): Promise<EthernetPort> 
       filter,
       oldestFrameMs: STALE_AFTER_MS,
     };
-    if (kind === "xdp") return openXdpPort({ ...raw, log });
+    if (kind === "xdp" && !isShared) return openXdpPort({ ...raw, log });
+    if (kind === "xdp") log?.warn({ interface: name }, NO_SHARED_XDP);
     const port = openPacketPort(raw);
     log?.info({ interface: name, mac: formatMac(port.link.mac) }, "serving through a raw socket");
     return port;
@@ -117,6 +125,13 @@ function notBridged(name: string): UsageError {
   return new UsageError(
     `'${name}' is neither a bridge nor a port of one: use port "packet", ` +
       `or make a bridge with scripts/bridge.sh add br0 ${name}`,
+  );
+}
+
+function oneOwner(name: string): UsageError {
+  return new UsageError(
+    `'${name}' is served through a TAP interface, which one thread alone can own: ` +
+      `set workers = 1, or serve on a NIC that is in no bridge`,
   );
 }
 

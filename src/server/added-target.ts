@@ -4,15 +4,19 @@ import { UsageError } from "../errors.ts";
 import { WIRE_CHANGES } from "../target/wire-change.ts";
 import type { ServerStores } from "./server-stores.ts";
 
+/** @throws UsageError unless one of a volume and a snapshot is named */
+export function checkAddRequest({ volume, snapshot }: AddTargetRequest): void {
+  if ((volume === undefined) !== (snapshot === undefined)) return;
+  throw new UsageError("name what to serve: --volume NAME or --snapshot ID, one of the two");
+}
+
 /**
  * What a target that is added while the server runs would be in the configuration file.
  * @throws UsageError when it cannot be known which volume or snapshot is meant
  */
 export function addedTarget(request: AddTargetRequest, stores: ServerStores): TargetConfiguration {
   const { shelf, slot, volume, snapshot, store, readOnly = false } = request;
-  if ((volume === undefined) === (snapshot === undefined)) {
-    throw new UsageError("name what to serve: --volume NAME or --snapshot ID, one of the two");
-  }
+  checkAddRequest(request);
   const isSnapshot = snapshot !== undefined;
   if (isSnapshot && request.durability === "writeback") {
     throw new UsageError("a snapshot takes no writes: leave the durability away");

@@ -12,7 +12,7 @@ import type { BlockStorage } from "../storage/block-storage.ts";
 import { Snapshots } from "../cas/snapshots.ts";
 import { SnapshotTimer } from "../cas/snapshot-timer.ts";
 import type { Volume, VolumeOptions } from "../cas/volume.ts";
-import { isStore, type OpenStore, type StorePool } from "./store-pool.ts";
+import { isStore, type OpenStore, realFolder, type StorePool } from "./store-pool.ts";
 
 /** A volume or snapshot that a target serves. */
 export interface ServedVolume {
@@ -169,6 +169,12 @@ function fileStoreOf({ cas }: TargetConfiguration): FileCasConfiguration {
     );
   }
   return { ...cas, path };
+}
+
+/** Equal for the targets of one store, which one thread must serve; undefined for other targets. */
+export function storeKeyOf({ cas }: TargetConfiguration): string | undefined {
+  if (cas === undefined) return undefined;
+  return cas.path === undefined ? JSON.stringify(cas.objectStore) : realFolder(cas.path);
 }
 
 /** What is wrong, before anything is made. */

@@ -32,24 +32,28 @@ export class ServerStores {
   }
 
   /** @throws UsageError when the hint means no store, or several */
-  find({ path, volume, snapshot }: StoreHint): LocalStore {
-    const stores = this.all();
-    if (path !== undefined) {
-      const wanted = this.#pool.find(path)?.path;
-      const store = stores.find((candidate) => candidate.path === wanted);
-      if (store !== undefined) return store;
-      throw new UsageError(`this server has no store ${path} open; it has ${listOf(stores)}`);
-    }
-    const matching = stores.filter(
-      (store) =>
-        (volume !== undefined && store.volumeNamed(volume) !== undefined) ||
-        (snapshot !== undefined && hasSnapshot(store, snapshot)),
-    );
-    const candidates = matching.length > 0 ? matching : stores;
-    if (candidates.length === 1) return candidates[0];
-    if (stores.length === 0)
-      throw new UsageError("this server serves no cas target: it has no store");
-    throw new UsageError(`name one of the stores with --store: ${listOf(candidates)}`);
+  find(hint: StoreHint): LocalStore {
+    return this.at(chooseStore(this.candidates(hint), hint).path);
+  }
+
+  /** @param path that of a store of `all()` */
+  at(path: string): LocalStore {
+    const store = this.all().find((candidate) => candidate.path === path);
+    if (store === undefined) throw new Error(`no store ${path} is open here`);
+    return store;
+  }
+
+  /** Every store, and whether it is what the hint names. */
+  candidates({ path, volume, snapshot }: StoreHint): StoreCandidate[] {
+    const wanted = path === undefined ? undefined : this.#pool.find(path)?.path;
+    return this.all().map((store) => ({
+      path: store.path,
+      isNamed:
+        path === undefined
+          ? (volume !== undefined && store.volumeNamed(volume) !== undefined) ||
+            (snapshot !== undefined && hasSnapshot(store, snapshot))
+          : store.path === wanted,
+    }));
   }
 
   #api(store: OpenStore): LocalStore {
@@ -101,6 +105,30 @@ export class ServerStores {
   }
 }
 
+/** A store that a request may mean. */
+export interface StoreCandidate {
+  readonly path: string;
+  /** The request names it, or something that it has. */
+  readonly isNamed: boolean;
+}
+
+/** @throws UsageError when the hint means none of these stores, or several */
+export function chooseStore<Candidate extends StoreCandidate>(
+  stores: readonly Candidate[],
+  { path }: StoreHint,
+): Candidate {
+  const named = stores.filter(({ isNamed }) => isNamed);
+  if (path !== undefined && named.length === 0) {
+    throw new UsageError(`this server has no store ${path} open; it has ${listOf(stores)}`);
+  }
+  const candidates = named.length > 0 ? named : stores;
+  if (candidates.length === 1) return candidates[0];
+  if (stores.length === 0) {
+    throw new UsageError("this server serves no cas target: it has no store");
+  }
+  throw new UsageError(`name one of the stores with --store: ${listOf(candidates)}`);
+}
+
 function hasSnapshot(store: LocalStore, reference: string): boolean {
   try {
     store.findSnapshot(reference);
@@ -111,6 +139,6 @@ function hasSnapshot(store: LocalStore, reference: string): boolean {
   }
 }
 
-function listOf(stores: readonly LocalStore[]): string {
+function listOf(stores: readonly { readonly path: string }[]): string {
   return stores.length === 0 ? "none" : stores.map(({ path }) => path).join(", ");
 }

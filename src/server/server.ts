@@ -7,21 +7,24 @@ import {
   type TargetConfiguration,
   targetName,
 } from "../config/configuration.ts";
-import type { ControlApi, ServerStatus, TargetStatus } from "../control/control-api.ts";
+import type { ControlApi, ServerStatus, StoreHint, TargetStatus } from "../control/control-api.ts";
+import type { StoreApi } from "../control/store-api.ts";
 import { UsageError } from "../errors.ts";
 import type { EthernetPort } from "../ethernet/ethernet-port.ts";
 import { FrameService, type ServedPort } from "../ethernet/frame-service.ts";
 import { openPort } from "../ethernet/open-port.ts";
-import { shelfFilter } from "../ethernet/shelf-filter.ts";
+import { type ServedAddress, shelfFilter } from "../ethernet/shelf-filter.ts";
 import { type PcapPort, pcapPort } from "../ethernet/pcap-port.ts";
 import { type Log, RateLimitedLog } from "../log/log.ts";
 import { formatMac } from "../mac-address.ts";
+import type { Target } from "../target/target.ts";
 import { TargetManager } from "../target/target-manager.ts";
 import { addedTarget } from "./added-target.ts";
 import { Meters } from "./meters.ts";
+import { Elsewhere } from "./elsewhere.ts";
 import { openStorage } from "./open-storage.ts";
 import { RunningServer, type ServerCore } from "./running-server.ts";
-import { ServerStores } from "./server-stores.ts";
+import { ServerStores, type StoreCandidate } from "./server-stores.ts";
 import { Shelf } from "./shelf.ts";
 import { serverStatus, targetStateStatus, targetStatus } from "./status.ts";
 import { firmwareVersion, VERSION } from "./version.ts";
@@ -35,8 +38,10 @@ const ARENA_FRAMES = 4096;
 /** How long storages may take to finish what is in flight at the end. */
 const STOP_TIMEOUT_MS = 30_000;
 
-/** What to use instead of the machine's interfaces, disks and clock: for tests. */
+/** Which worker of a server this is, and what to use instead of the machine: for tests. */
 export interface ServerSurroundings {
+  /** Of several threads that are one server; undefined: this one serves alone. The first is 0. */
+  readonly worker?: number;
   readonly arena?: FrameArena;
   readonly ports?: readonly EthernetPort[];
   readonly openStorage?: typeof openStorage;
@@ -75,7 +80,10 @@ export class Server implements ServerCore {
   readonly #shelf: Shelf;
   readonly #clock: (() => number) | undefined;
   readonly #meters: Meters;
+  readonly #worker: number | undefined;
+  readonly #elsewhere: Elsewhere | undefined;
   #service: FrameService | undefined;
+  #forgotten: Target | undefined;
   /** A thread that serves alone does not outlive its faults. */
   readonly failed = new Promise<Error>(() => {});
 
@@ -91,6 +99,8 @@ export class Server implements ServerCore {
     this.#ports = [...(surroundings.ports ?? [])];
     this.#stores = new ServerStores(this.#arena, log, configuration.server.gc);
     this.#clock = surroundings.clock;
+    this.#worker = surroundings.worker;
+    this.#elsewhere = this.#worker === undefined ? undefined : new Elsewhere(this.#worker);
     this.#announcer = new Announcer(this.#arena, this.#targets, identity, (foreign) =>
       this.#warnOfForeignServer(foreign),
     );
@@ -99,6 +109,7 @@ export class Server implements ServerCore {
       targets: this.#targets,
       engine: new AtaEngine(VERSION),
       identity,
+      isElsewhere: this.#elsewhere?.has.bind(this.#elsewhere),
       onResponse: (port, frameOffset) => this.#announcer.hear(port, frameOffset),
     });
     this.#meters = new Meters(this.#targets, this.#responder.meter);
@@ -186,9 +197,51 @@ export class Server implements ServerCore {
     if (this.#ports.length > 0) return;
     for (const name of interfaces) {
       const filter = shelfFilter(this.#configuration.targets);
-      const port = await openPort({ name, kind, arena: this.#arena, log: this.#log, filter });
+      const port = await openPort({
+        name,
+        kind,
+        arena: this.#arena,
+        log: this.#interfaceLog,
+        filter,
+        isShared: this.#worker !== undefined,
+      });
       this.#ports.push(pcapPath === undefined ? port : this.#capture(port, pcapPath));
     }
+  }
+
+  /** What is said of an interface, every worker of a server would say. */
+  get #interfaceLog(): Log | undefined {
+    return (this.#worker ?? 0) === 0 ? this.#log : undefined;
+  }
+
+  /** What the other workers of this server answer. */
+  async setElsewhere(addresses: readonly ServedAddress[]): Promise<void> {
+    this.#elsewhere?.set(addresses);
+    return Promise.resolve();
+  }
+
+  /** Another worker is to serve an address whose target was removed here. */
+  async forgetRemoved(shelf: number, slot: number): Promise<void> {
+    this.#forgotten = this.#targets.removed(shelf, slot);
+    this.#targets.forgetRemoved(shelf, slot);
+    this.#setFilters();
+    return Promise.resolve();
+  }
+
+  /** The other worker could not: as before `forgetRemoved`. */
+  async recallRemoved(): Promise<void> {
+    if (this.#forgotten !== undefined) this.#targets.recallRemoved(this.#forgotten);
+    this.#setFilters();
+    return Promise.resolve();
+  }
+
+  async storeCandidates(hint: StoreHint): Promise<StoreCandidate[]> {
+    return Promise.resolve(this.#stores.candidates(hint));
+  }
+
+  /** A store of `storeCandidates`. */
+  storeAt(path: string): StoreApi {
+    return this.#stores.at(path);
   }
 
   /** Removed targets are answered as well: with a fault. */
@@ -224,7 +277,7 @@ export class Server implements ServerCore {
   #followLink(served: ServedPort): void {
     served.port.onLinkChange = (previous) => {
       const { link } = served.port;
-      this.#log.info(
+      this.#interfaceLog?.info(
         { interface: served.name, up: link.up, mtu: link.mtuBytes },
         "the link changed",
       );

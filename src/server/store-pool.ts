@@ -89,7 +89,8 @@ export class StorePool {
   }
 }
 
-function realFolder(folder: string): string {
+/** A folder without symbolic links: two names of one folder are equal then. */
+export function realFolder(folder: string): string {
   try {
     return realpathSync(folder);
   } catch {

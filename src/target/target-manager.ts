@@ -42,6 +42,16 @@ export class TargetManager {
     return this.#removed.get(addressOf(shelf, slot));
   }
 
+  /** Nothing is answered any more at an address whose target was removed. */
+  forgetRemoved(shelf: number, slot: number): void {
+    this.#removed.delete(addressOf(shelf, slot));
+  }
+
+  /** What was forgotten is answered again. */
+  recallRemoved(target: Target): void {
+    this.#removed.set(addressOf(target.shelf, target.slot), target);
+  }
+
   /** Addresses at which something is answered. */
   addresses(): Target[] {
     return [...this.#byAddress.values(), ...this.#removed.values()];

@@ -1,0 +1,96 @@
+import type { JobControl } from "../control/store-api.ts";
+import { type Answer, type Call, type Cancel, fromPlainError } from "./messages.ts";
+
+export type JobProgress = Parameters<JobControl["onProgress"]>[0];
+
+/** The names of the methods of T, all of which answer later. */
+export type MethodName<T> = {
+  [Name in keyof T]: T[Name] extends (...parameters: never[]) => Promise<unknown> ? Name : never;
+}[keyof T] &
+  string;
+
+/** Every one of these methods of T; one that is left out does not compile. */
+export type MethodTable<T, Name extends MethodName<T> = MethodName<T>> = Readonly<
+  Record<Name, true>
+>;
+
+interface PendingCall {
+  readonly resolve: (value: unknown) => void;
+  readonly reject: (error: Error) => void;
+  readonly control: JobControl | undefined;
+  readonly onAbort: () => void;
+}
+
+/** The calls of this thread to the objects of another one. */
+export class Caller {
+  readonly #post: (message: Call | Cancel) => void;
+  readonly #pending = new Map<number, PendingCall>();
+  #lastId = 0;
+  #failure: Error | undefined;
+
+  /** @param post sends a message to the other thread */
+  constructor(post: (message: Call | Cancel) => void) {
+    this.#post = post;
+  }
+
+  /**
+   * An object whose methods ask the object of that name in the other thread. Arguments and results
+   * are plain data, except that a JobControl works from here.
+   */
+  remote<T, Name extends MethodName<T>>(
+    object: string,
+    methods: MethodTable<T, Name>,
+  ): Pick<T, Name> {
+    const asking = Object.keys(methods).map((method) => [
+      method,
+      async (...parameters: unknown[]) => this.#call(object, method, parameters),
+    ]);
+    return Object.fromEntries(asking) as Pick<T, Name>;
+  }
+
+  /** Takes an answer of the other thread. */
+  take(answer: Answer): void {
+    const call = this.#pending.get(answer.id);
+    if (call === undefined) return;
+    if ("progress" in answer) {
+      call.control?.onProgress(answer.progress);
+      return;
+    }
+    this.#pending.delete(answer.id);
+    call.control?.signal.removeEventListener("abort", call.onAbort);
+    if ("error" in answer) call.reject(fromPlainError(answer.error));
+    else call.resolve(answer.value);
+  }
+
+  /** The other thread has ended: what it was asked, and will be, fails. */
+  fail(error: Error): void {
+    this.#failure = error;
+    for (const call of this.#pending.values()) call.reject(error);
+    this.#pending.clear();
+  }
+
+  async #call(object: string, method: string, parameters: unknown[]): Promise<unknown> {
+    if (this.#failure !== undefined) throw this.#failure;
+    const id = ++this.#lastId;
+    const controlAt = parameters.findIndex(isJobControl);
+    const control = parameters[controlAt] as JobControl | undefined;
+    const sent = parameters.map((value, index) => (index === controlAt ? null : value));
+    return new Promise((resolve, reject) => {
+      const onAbort = (): void => this.#post({ cancel: id });
+      this.#post({
+        id,
+        object,
+        method,
+        parameters: sent,
+        controlAt,
+      });
+      this.#pending.set(id, { resolve, reject, control, onAbort });
+      if (control?.signal.aborted === true) onAbort();
+      else control?.signal.addEventListener("abort", onAbort);
+    });
+  }
+}
+
+function isJobControl(value: unknown): value is JobControl {
+  return typeof value === "object" && value !== null && "onProgress" in value && "signal" in value;
+}

@@ -1,0 +1,71 @@
+import { Worker as Thread } from "node:worker_threads";
+import type { ControlApi } from "../control/control-api.ts";
+import type { StoreApi } from "../control/store-api.ts";
+import type { Server } from "../server/server.ts";
+// A process ends badly when ffi-rs was loaded by a worker alone (src/system/libc.ts).
+import "../system/libc.ts";
+import type { Answer } from "./messages.ts";
+import { Caller } from "./remote.ts";
+import {
+  CONTROL_METHODS,
+  CONTROL_OBJECT,
+  type ControlMethod,
+  SERVER_METHODS,
+  SERVER_OBJECT,
+  type ServerMethod,
+  STORE_METHODS,
+} from "./worker-methods.ts";
+import type { WorkerStart } from "./worker-thread.ts";
+
+/** Published, the sources are JavaScript. */
+const THREAD = new URL(
+  `./worker-thread${import.meta.url.endsWith(".ts") ? ".ts" : ".js"}`,
+  import.meta.url,
+);
+
+/** One worker, as the main thread sees it. */
+export class Worker {
+  readonly number: number;
+  readonly server: Pick<Server, ServerMethod>;
+  readonly control: Pick<ControlApi, ControlMethod>;
+  /** Why the thread has ended that nobody told to. */
+  failure: Error | undefined;
+  readonly #thread: Thread;
+  readonly #caller: Caller;
+  #isEnding = false;
+
+  /** @param onFailure called once when the thread ends by itself */
+  constructor(start: WorkerStart, onFailure: (worker: Worker) => void) {
+    this.number = start.worker;
+    this.#thread = new Thread(THREAD, { name: `aoed-${start.worker}`, workerData: start });
+    this.#caller = new Caller((message) => this.#thread.postMessage(message));
+    this.server = this.#caller.remote<Server, ServerMethod>(SERVER_OBJECT, SERVER_METHODS);
+    this.control = this.#caller.remote<ControlApi, ControlMethod>(CONTROL_OBJECT, CONTROL_METHODS);
+    const fail = (reason: string, cause?: unknown): void => {
+      if (this.#isEnding || this.failure !== undefined) return;
+      this.failure = new Error(`worker ${start.worker} has ended: ${reason}`, { cause });
+      this.#caller.fail(this.failure);
+      onFailure(this);
+    };
+    this.#thread.on("message", (answer: Answer) => this.#caller.take(answer));
+    this.#thread.on("messageerror", (error) => fail("it said what cannot be read", error));
+    this.#thread.on("error", (error) => fail(messageOf(error), error));
+    this.#thread.on("exit", (code) => fail(`exit code ${code}`));
+  }
+
+  /** @param path of one of the stores that this worker has open */
+  store(path: string): StoreApi {
+    return this.#caller.remote<StoreApi, keyof StoreApi>(path, STORE_METHODS);
+  }
+
+  /** Ends the thread, which has let go of everything or is given up. */
+  async end(): Promise<void> {
+    this.#isEnding = true;
+    await this.#thread.terminate();
+    this.#caller.fail(new Error("the server is stopping"));
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? (error.stack ?? error.message) : String(error);
+}
