@@ -37,6 +37,7 @@ describe("a valid file", () => {
     expect(server).toEqual({
       interfaces: ["eth0"],
       port: "auto",
+      workers: 1,
       bufferCount: 64,
       stateDirectory: "/state",
       controlSocket: "/state/control.sock",
@@ -64,6 +65,7 @@ describe("a valid file", () => {
     const { server } = parsed(`[server]
 interfaces = ["eth0", "br-lan.7"]
 port = "packet"
+workers = 4
 buffer_count = 256
 state_dir = "state"
 control_socket = "/run/aoed.sock"
@@ -76,6 +78,7 @@ ${DISK}`);
     expect(server).toEqual({
       interfaces: ["eth0", "br-lan.7"],
       port: "packet",
+      workers: 4,
       bufferCount: 256,
       stateDirectory: "/etc/aoed/state",
       controlSocket: "/run/aoed.sock",
