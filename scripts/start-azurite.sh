@@ -2,11 +2,13 @@
 # Starts Azurite, an Azure Blob Storage for tests, on a free port of 127.0.0.1:
 #
 #   scripts/start-azurite.sh FOLDER
+#   scripts/start-azurite.sh --install    only installs it, when it is missing
 #
 # Its data, its log and its process id (FOLDER/azurite.pid) are in the folder, and so is what a test
 # needs to reach it: FOLDER/azurite.env sets AOED_TEST_AZURE_CONNECTION_STRING. End it by its id.
 set -euo pipefail
-folder=$(realpath -m "${1:?a folder for its data}")
+[ $# = 1 ] || { echo "start-azurite: name a folder for its data" >&2; exit 2; }
+folder=$(realpath -m "$1")
 cd "$(dirname "$0")/.."
 
 program=object-tests/node_modules/azurite/dist/src/blob/main.js
@@ -14,12 +16,14 @@ if [ ! -e "$program" ]; then
     # No install script of a package is run: Azurite needs none.
     npm ci --prefix object-tests --ignore-scripts --omit=optional --no-fund --no-audit --loglevel=error
 fi
+[ "$1" != --install ] || exit 0
 
 mkdir -p "$folder"
 port=$(bin/node scripts/free-port.ts)
 # A key that Azurite and its users agree on: it protects nothing.
 key=$(head -c 64 /dev/urandom | base64 -w 0)
-AZURITE_ACCOUNTS="aoedtest:$key" bin/node "$program" --blobHost 127.0.0.1 --blobPort "$port" \
+# In a session of its own: what ends its starter does not end it.
+AZURITE_ACCOUNTS="aoedtest:$key" setsid bin/node "$program" --blobHost 127.0.0.1 --blobPort "$port" \
     --location "$folder" --silent --skipApiVersionCheck --disableTelemetry \
     >"$folder/azurite.log" 2>&1 </dev/null &
 pid=$!

@@ -43,7 +43,6 @@ memstore device bytes = 4294967296
 run dir = $folder/run
 admin socket = $folder/run/\$name.asok
 log file = $folder/log/\$name.log
-pid file = $folder/run/\$name.pid
 [client.rgw]
 rgw frontends = beast endpoint=127.0.0.1:$gateway_port tcp_nodelay=1
 rgw data = $folder/gateway
@@ -61,6 +60,14 @@ failed() {
 }
 trap 'failed "line $LINENO failed"' ERR
 
+# In a session of its own, with its id in run/$1.pid.
+background() {
+    local name=$1
+    shift
+    setsid "$@" -f >>"$folder/log/$name.out" 2>&1 </dev/null &
+    echo $! >"$folder/run/$name.pid"
+}
+
 # What it says of itself goes to a log, to be shown only when something fails.
 quietly() { "$@" >>"$folder/log/start" 2>&1; }
 
@@ -74,19 +81,19 @@ new_key osd.0 --cap mon 'allow profile osd' --cap osd 'allow *'
 
 quietly monmaptool --create --fsid "$cluster" --addv a "[v2:127.0.0.1:$monitor_port]" "$folder/monmap"
 quietly ceph-mon --mkfs -i a --monmap "$folder/monmap" --keyring "$folder/keyring"
-quietly ceph-mon -i a --public-addr 127.0.0.1
+background mon ceph-mon -i a --public-addr 127.0.0.1
 
 osd=$(cat /proc/sys/kernel/random/uuid)
 quietly timeout 60 ceph osd new "$osd"
 quietly ceph-osd -i 0 --mkfs --osd-uuid "$osd"
 quietly timeout 60 ceph osd crush add osd.0 1.0 root=default host=localhost
-quietly ceph-osd -i 0
+background osd ceph-osd -i 0
 for _ in $(seq 150); do
     if timeout 20 ceph osd stat 2>/dev/null | grep -q "1 up"; then break; fi
     sleep 0.2
 done
 
-quietly radosgw -n client.rgw -k "$folder/keyring"
+background gateway radosgw -n client.rgw -k "$folder/keyring"
 for attempt in $(seq 300); do
     if (exec 3<>"/dev/tcp/127.0.0.1/$gateway_port") 2>/dev/null; then break; fi
     [ "$attempt" -lt 300 ] || failed "the gateway does not answer"
