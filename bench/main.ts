@@ -28,7 +28,7 @@ const root = dirname(benchDirectory);
 const USAGE = `usage: bin/node bench/main.ts [--quick] [--only PATTERN] [--rounds N] [--json FILE]
          [--server NAME]… [--no-table] [--server-cpu N] [--generator-cpu N] [--image-mib N]
   --quick      a few lines of each suite in about two minutes
-  --only       suites and lines whose name matches, such as durable or "8 KiB .* window 64"
+  --only       lines of which "SUITE: LINE" matches, such as durable or "^memory: 8 KiB .* window 64"
   --server     only these servers: aoed, "aoed cas", vblade, "null target", or that of PEER
   --no-table   leave docs/benchmarks.md alone
 PEER='command with {interface} {path} {shelf} {slot} [{mode}]' adds a server.`;
@@ -109,7 +109,7 @@ function chosenSuites({ quick, only }: Options): Suite[] {
   const suites = suitesFor(quick).map((suite) => ({
     ...suite,
     workloads: suite.workloads.filter(
-      (workload) => only?.test(suite.name) || (only?.test(workloadName(workload)) ?? true),
+      (workload) => only?.test(`${suite.name}: ${workloadName(workload)}`) ?? true,
     ),
   }));
   const chosen = suites.filter((suite) => suite.workloads.length > 0);

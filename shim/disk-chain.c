@@ -1,33 +1,19 @@
 /* Runs chains of disk requests: merges neighbours, narrows errors down, aligns for O_DIRECT. */
 #define _GNU_SOURCE
 #include "disk.h"
+#include "disk-run.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/falloc.h>
 #include <linux/fs.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
-#define RUN_SLOTS 128
 #define SECTOR_BYTES 512
 #define BOUNCE_ALIGNMENT 4096
-
-/* Requests of a chain whose ranges of the file follow each other. */
-struct run {
-    int descriptor;
-    int32_t operation;
-    int32_t alignment;
-    int count;
-    int64_t offset;
-    int64_t length;
-    struct disk_slot *slots[RUN_SLOTS];
-    struct iovec vectors[RUN_SLOTS];
-};
 
 static uint8_t *slot_memory(const struct disk_table *table, const struct disk_slot *slot)
 {
@@ -37,8 +23,7 @@ static uint8_t *slot_memory(const struct disk_table *table, const struct disk_sl
     return table->memory + (size_t)slot->memory_offset;
 }
 
-/* Fills `run` from the slot `index` on; returns the first slot that is not part of it. */
-static int32_t gather_run(const struct disk_table *table, int32_t index, struct run *run)
+int32_t gather_run(const struct disk_table *table, int32_t index, struct run *run)
 {
     struct disk_slot *first = &table->slots[index];
     run->descriptor = first->descriptor;
@@ -96,8 +81,7 @@ static int move_vectors(const struct run *run, struct iovec *vectors, int count,
     return 0;
 }
 
-static bool vectors_aligned(const struct iovec *vectors, int count, int64_t offset,
-                            int32_t alignment)
+bool vectors_aligned(const struct iovec *vectors, int count, int64_t offset, int32_t alignment)
 {
     uintptr_t misaligned = (uintptr_t)offset % (uintptr_t)alignment;
     for (int index = 0; index < count; index++)

@@ -1,9 +1,11 @@
 /*
- * The queue of one disk: its worker threads, and the way back to JavaScript. Threads are started
- * when jobs wait and end when they have been idle for a while; one always stays. Every disk has its
- * own, so that a disk that hangs takes no thread from another.
+ * The queue of one disk: its io_uring (disk-ring.h), its worker threads, and the way back to
+ * JavaScript. Threads are started when jobs wait that the ring does not take, and end when they have
+ * been idle for a while; one always stays. Every disk has its own, so that a disk that hangs takes
+ * no thread from another.
  */
 #define _GNU_SOURCE
+#include "disk-ring.h"
 #include "disk.h"
 #include "shim.h"
 
@@ -29,9 +31,11 @@ struct disk_queue {
     napi_ref on_completion;
     napi_async_cleanup_hook_handle cleanup;
     uv_async_t wake;
+    struct disk_ring *ring; /* NULL: threads do everything */
+    uv_poll_t ring_poll;
     int32_t outstanding; /* jobs JavaScript has not got back; only the loop's thread touches it */
     bool closed;
-    int holders; /* the handle of JavaScript and `wake`: who lets go last frees */
+    int holders; /* the handle of JavaScript, `wake` and `ring_poll`: who lets go last frees */
 
     pthread_mutex_t mutex; /* guards all below */
     pthread_cond_t work;
@@ -154,11 +158,26 @@ static void wake_closed(uv_handle_t *handle)
     let_go(queue);
 }
 
+static void ring_poll_closed(uv_handle_t *handle)
+{
+    let_go(handle->data);
+}
+
+static void close_ring(struct disk_queue *queue)
+{
+    if (queue->ring == NULL)
+        return;
+    uv_close((uv_handle_t *)&queue->ring_poll, ring_poll_closed);
+    disk_ring_close(queue->ring);
+    queue->ring = NULL;
+}
+
 static void close_queue(struct disk_queue *queue)
 {
     if (queue->closed)
         return;
     queue->closed = true;
+    close_ring(queue);
     stop_threads(queue);
     shim_release_mapping(queue->table_mapping);
     shim_release_mapping(queue->memory_mapping);
@@ -185,10 +204,9 @@ static int32_t take_completions(struct disk_queue *queue)
     return count;
 }
 
-static void deliver(uv_async_t *wake)
+/* Tells JavaScript of the jobs whose heads are in `completions`. */
+static void deliver(struct disk_queue *queue, int32_t count)
 {
-    struct disk_queue *queue = wake->data;
-    int32_t count = take_completions(queue);
     if (count == 0 || queue->closed)
         return;
     queue->outstanding -= count;
@@ -211,6 +229,62 @@ static void deliver(uv_async_t *wake)
     napi_close_handle_scope(env, scope);
 }
 
+static void threads_have_done(uv_async_t *wake)
+{
+    struct disk_queue *queue = wake->data;
+    deliver(queue, take_completions(queue));
+}
+
+/* Called with the mutex held. */
+static void give_to_threads(struct disk_queue *queue, int32_t head)
+{
+    append_job(queue, &queue->first, &queue->last, head);
+    queue->waiting++;
+    /* Idle threads may have been called for earlier jobs. When no further thread can be had, those
+     * that run take the job later. */
+    if (queue->waiting > queue->idle && queue->threads < queue->thread_limit)
+        start_thread(queue);
+    else
+        pthread_cond_signal(&queue->work);
+}
+
+static void ring_has_done(uv_poll_t *poll, int status, int events)
+{
+    (void)events;
+    struct disk_queue *queue = poll->data;
+    if (status < 0)
+        return;
+    disk_ring_gather(queue->ring);
+    int32_t count = 0, head;
+    bool done;
+    pthread_mutex_lock(&queue->mutex);
+    while (count < queue->completion_count && (head = disk_ring_take(queue->ring, &done)) >= 0) {
+        if (done)
+            queue->completions[count++] = head;
+        else
+            give_to_threads(queue, head);
+    }
+    pthread_mutex_unlock(&queue->mutex);
+    deliver(queue, count);
+}
+
+/* The ring is an optimization: without it threads do the same. */
+static void open_ring(struct disk_queue *queue, uv_loop_t *loop)
+{
+    queue->ring = disk_ring_open(&queue->table);
+    if (queue->ring == NULL)
+        return;
+    queue->ring_poll.data = queue;
+    if (uv_poll_init(loop, &queue->ring_poll, disk_ring_descriptor(queue->ring)) != 0) {
+        disk_ring_close(queue->ring);
+        queue->ring = NULL;
+        return;
+    }
+    uv_poll_start(&queue->ring_poll, UV_READABLE, ring_has_done);
+    uv_unref((uv_handle_t *)&queue->ring_poll);
+    queue->holders++;
+}
+
 static void initialize_threads(struct disk_queue *queue, int thread_limit)
 {
     pthread_mutex_init(&queue->mutex, NULL);
@@ -225,14 +299,14 @@ static void initialize_threads(struct disk_queue *queue, int thread_limit)
 }
 
 /*
- * diskOpen(table: ArrayBuffer, memory: ArrayBuffer, completions: Int32Array, threadLimit,
+ * diskOpen(table: ArrayBuffer, memory: ArrayBuffer, completions: Int32Array, threadLimit, useRing,
  * onCompletion: (count) => void): DiskHandle. The heads of `count` finished jobs are in
  * `completions` when onCompletion is called.
  */
 static napi_value disk_open(napi_env env, napi_callback_info info)
 {
-    napi_value arguments[5];
-    shim_arguments(env, info, 5, arguments);
+    napi_value arguments[6];
+    shim_arguments(env, info, 6, arguments);
     size_t table_bytes, memory_bytes, completion_bytes;
     uint8_t *slots = shim_bytes(env, arguments[0], &table_bytes);
     uint8_t *memory = shim_bytes(env, arguments[1], &memory_bytes);
@@ -263,7 +337,7 @@ static napi_value disk_open(napi_env env, napi_callback_info info)
     uv_loop_t *loop = NULL;
     napi_get_uv_event_loop(env, &loop);
     queue->holders = 1;
-    if (start_thread(queue) != 0 || uv_async_init(loop, &queue->wake, deliver) != 0) {
+    if (start_thread(queue) != 0 || uv_async_init(loop, &queue->wake, threads_have_done) != 0) {
         stop_threads(queue);
         shim_release_mapping(table_mapping);
         shim_release_mapping(memory_mapping);
@@ -275,7 +349,9 @@ static napi_value disk_open(napi_env env, napi_callback_info info)
     uv_unref((uv_handle_t *)&queue->wake);
     napi_add_async_cleanup_hook(env, environment_ends, queue, &queue->cleanup);
     napi_create_reference(env, arguments[2], 1, &queue->completions_reference);
-    napi_create_reference(env, arguments[4], 1, &queue->on_completion);
+    napi_create_reference(env, arguments[5], 1, &queue->on_completion);
+    if (shim_int32(env, arguments[4]) != 0)
+        open_ring(queue, loop);
 
     /* A write beyond RLIMIT_FSIZE is a fault of that write, not the end of the process. */
     struct sigaction action;
@@ -308,7 +384,17 @@ static napi_value disk_run_now_call(napi_env env, napi_callback_info info)
     return shim_number(env, disk_run_now(&queue->table, head));
 }
 
-/* diskSubmit(handle, heads: Int32Array, count): each head is a job for one worker thread. */
+static void enter_ring(struct disk_queue *queue)
+{
+    disk_ring_enter(queue->ring);
+    int32_t head;
+    pthread_mutex_lock(&queue->mutex);
+    while ((head = disk_ring_take_refused(queue->ring)) >= 0)
+        give_to_threads(queue, head);
+    pthread_mutex_unlock(&queue->mutex);
+}
+
+/* diskSubmit(handle, heads: Int32Array, count): each head is a job for the ring or one thread. */
 static napi_value disk_submit(napi_env env, napi_callback_info info)
 {
     napi_value arguments[3];
@@ -331,17 +417,22 @@ static napi_value disk_submit(napi_env env, napi_callback_info info)
     queue->outstanding += count;
     pthread_mutex_lock(&queue->mutex);
     for (int32_t index = 0; index < count; index++) {
-        append_job(queue, &queue->first, &queue->last, heads[index]);
-        queue->waiting++;
-        /* Idle threads may have been called for earlier jobs. When no further thread can be had,
-         * those that run take the job later. */
-        if (queue->waiting > queue->idle && queue->threads < queue->thread_limit)
-            start_thread(queue);
-        else
-            pthread_cond_signal(&queue->work);
+        if (queue->ring == NULL || !disk_ring_add(queue->ring, heads[index]))
+            give_to_threads(queue, heads[index]);
     }
     pthread_mutex_unlock(&queue->mutex);
+    if (queue->ring != NULL)
+        enter_ring(queue);
     return shim_number(env, count);
+}
+
+/* diskUsesRing(handle): whether the disk has an io_uring. */
+static napi_value disk_uses_ring(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[1];
+    shim_arguments(env, info, 1, arguments);
+    struct disk_queue *queue = open_queue(env, arguments[0]);
+    return shim_number(env, queue != NULL && queue->ring != NULL);
 }
 
 /* diskClose(handle): ends the threads. No job may be outstanding. */
@@ -363,5 +454,6 @@ void shim_register_disk(napi_env env, napi_value exports)
     shim_export_function(env, exports, "diskOpen", disk_open);
     shim_export_function(env, exports, "diskRunNow", disk_run_now_call);
     shim_export_function(env, exports, "diskSubmit", disk_submit);
+    shim_export_function(env, exports, "diskUsesRing", disk_uses_ring);
     shim_export_function(env, exports, "diskClose", disk_close);
 }

@@ -24,17 +24,22 @@ export interface Shim {
   readonly hashPiecesPortable: Shim["hashPieces"];
   hashIsAccelerated(): boolean;
 
-  /** shim/disk-queue.c: worker threads for one disk; the table's layout is in shim/disk.h. */
+  /**
+   * shim/disk-queue.c: io_uring and worker threads for one disk; the table's layout is in
+   * shim/disk.h. With `useRing` 0, or where io_uring is forbidden, threads do everything.
+   */
   diskOpen(
     table: ArrayBuffer,
     memory: ArrayBuffer,
     completions: Int32Array,
     threadLimit: number,
+    useRing: number,
     onCompletion: (count: number) => void,
   ): DiskHandle;
   /** Runs what a chain can do without waiting for the disk; returns how many requests are done. */
   diskRunNow(disk: DiskHandle, head: number): number;
   diskSubmit(disk: DiskHandle, heads: Int32Array, count: number): number;
+  diskUsesRing(disk: DiskHandle): number;
   diskClose(disk: DiskHandle): void;
 
   /** shim/poll.c: watches a descriptor on this thread's event loop. */

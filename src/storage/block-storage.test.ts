@@ -69,6 +69,10 @@ blockStorageCompliance("memory behind delays", () => {
 const disk = folderOnDisk();
 for (const durability of ["durable", "writeback"] as const) {
   blockStorageCompliance(`file, ${durability}`, openFile(disk, { durability }));
+  blockStorageCompliance(
+    `file, ${durability}, without io_uring`,
+    openFile(disk, { durability, useRing: false }),
+  );
   blockStorageCompliance(`file in memory, ${durability}`, openFile("/dev/shm", { durability }));
   blockStorageCompliance(
     `a part of a file, ${durability}`,
@@ -79,6 +83,10 @@ for (const durability of ["durable", "writeback"] as const) {
   } else {
     const options = { durability, direct: true };
     blockStorageCompliance(`file, direct, ${durability}`, openFile(disk, options));
+    blockStorageCompliance(
+      `file, direct, ${durability}, without io_uring`,
+      openFile(disk, { ...options, useRing: false }),
+    );
   }
 }
 

@@ -15,8 +15,8 @@ import {
   checkDirectRange,
   checkDiskOptions,
   checkRange,
-  DEFAULT_WRITEBACK_INTERVAL_MS,
   type DiskOptions,
+  diskStorageOptions,
   openError,
 } from "./disk-options.ts";
 import { DiskOperation } from "./disk-queue.ts";
@@ -37,15 +37,7 @@ export async function openDeviceStorage(
   const device = await openExclusively(options, present);
   try {
     const disk = describeDevice(options, device, present);
-    return new DiskStorage(
-      disk,
-      {
-        durability: options.durability ?? "durable",
-        writebackIntervalMs: options.writebackIntervalMs ?? DEFAULT_WRITEBACK_INTERVAL_MS,
-        onFault: options.onFault,
-      },
-      arena,
-    );
+    return new DiskStorage(disk, diskStorageOptions(options), arena);
   } catch (error) {
     await device.close();
     throw error;

@@ -1,9 +1,11 @@
-import { execFileSync } from "node:child_process";
+import { execFileSync, spawnSync } from "node:child_process";
 import { readFileSync } from "node:fs";
+import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
 import { BlockOperation, BlockStatus } from "./block-storage.ts";
 import {
   finish,
+  folderOnDisk,
   mayAttachDevices,
   testArena,
   TestDisk,
@@ -179,4 +181,19 @@ test("a file is complete on disk after close, whatever the decorators", async ()
   await storage.close();
   expect(write.status).toBe(BlockStatus.ok);
   expect(readFileSync(path)[7 * 512]).toBe(9);
+});
+
+test("a kernel that forbids io_uring is served by threads", (context) => {
+  const program = join(import.meta.dirname, "forbidden-ring.testing.ts");
+  const path = `${media.folder(folderOnDisk())}/disk.img`;
+  const strace = ["-f", "-qq", "-o", "/dev/null", "-e", "inject=io_uring_setup:error=EPERM"];
+  const command = [...strace, process.execPath, program, path];
+  const { error, status, stdout, stderr } = spawnSync("strace", command, { encoding: "utf8" });
+  if (error !== undefined) context.skip(`strace cannot be run: ${error.message}`);
+  if (stderr.includes("PTRACE")) context.skip("strace may not trace here");
+  expect({ status, stdout, stderr }).toEqual({
+    status: 0,
+    stdout: "ring false\nread 7\n",
+    stderr: "",
+  });
 });

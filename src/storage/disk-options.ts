@@ -1,5 +1,6 @@
 import { UsageError } from "../errors.ts";
 import { type Durability, SECTOR_BYTES } from "./block-storage.ts";
+import type { DiskStorageOptions } from "./disk-storage.ts";
 
 /** What can be said of a file and of a block device that is served. */
 export interface DiskOptions {
@@ -15,11 +16,23 @@ export interface DiskOptions {
   readonly offsetSectors?: number | undefined;
   /** Its length; to the end when not said. */
   readonly lengthSectors?: number | undefined;
+  /** False: worker threads do everything; else io_uring what it can, where it is not forbidden. */
+  readonly useRing?: boolean | undefined;
   /** Told in one line about faults of the disk, at most once a second. */
   readonly onFault?: ((message: string) => void) | undefined;
 }
 
-export const DEFAULT_WRITEBACK_INTERVAL_MS = 1000;
+const DEFAULT_WRITEBACK_INTERVAL_MS = 1000;
+
+/** What was not said is filled in. AOED_IO_URING=off is for those who look for a fault. */
+export function diskStorageOptions(options: DiskOptions): DiskStorageOptions {
+  return {
+    durability: options.durability ?? "durable",
+    writebackIntervalMs: options.writebackIntervalMs ?? DEFAULT_WRITEBACK_INTERVAL_MS,
+    useRing: options.useRing ?? process.env["AOED_IO_URING"] !== "off",
+    onFault: options.onFault,
+  };
+}
 
 /** @throws UsageError for what no file or device can do */
 export function checkDiskOptions(options: DiskOptions): void {

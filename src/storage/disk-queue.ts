@@ -39,7 +39,7 @@ const SLOTS = 262_144;
 /** Jobs handed to the threads, and completions taken back, in one call. */
 const BATCH = 1024;
 
-const DEFAULT_THREADS = 16;
+const THREADS = 16;
 
 /** What all requests of one open disk have in common. */
 export interface DiskDescriptor {
@@ -51,9 +51,10 @@ export interface DiskDescriptor {
 }
 
 /**
- * The table of requests that one disk shares with its worker threads (shim/disk.h), and the way
- * there and back. A job is a chain of slots; one thread runs it from head to end. Jobs are
- * collected by `start` and handed over by one `submit`.
+ * The table of requests that one disk shares with the kernel and its worker threads (shim/disk.h),
+ * and the way there and back. A job is a chain of slots: one request of the io_uring where that
+ * takes it, else one thread runs it from head to end. Jobs are collected by `start` and handed over
+ * by one `submit`.
  */
 export class DiskQueue {
   readonly #doubles: Float64Array;
@@ -68,24 +69,33 @@ export class DiskQueue {
 
   /**
    * @param onJobs called after each batch of finished jobs has gone through `onJob`
+   * @param useRing whether an io_uring may be used; where the kernel forbids it none is
    */
   constructor(
     disk: DiskDescriptor,
     arena: FrameArena,
     onJob: (head: Operation) => void,
     onJobs: () => void,
-    threads = DEFAULT_THREADS,
+    useRing: boolean,
   ) {
     const table = shim.mapMemory(SLOTS * SLOT_BYTES);
     this.#doubles = new Float64Array(table);
     this.#integers = new Int32Array(table);
     this.#disk = disk;
-    this.#handle = shim.diskOpen(table, arena.memory, this.#completions, threads, (count) => {
+    const onCompletion = (count: number): void => {
       for (let index = 0; index < count; index++) {
         onJob(this.#operations[this.#completions[index]]);
       }
       onJobs();
-    });
+    };
+    const completions = this.#completions;
+    const ring = useRing ? 1 : 0;
+    this.#handle = shim.diskOpen(table, arena.memory, completions, THREADS, ring, onCompletion);
+  }
+
+  /** Whether requests go through an io_uring, where it takes them. */
+  get usesRing(): boolean {
+    return shim.diskUsesRing(this.#handle) !== 0;
   }
 
   /** Takes an operation from the pool. */
@@ -173,13 +183,13 @@ export class DiskQueue {
     return this.#integers[index];
   }
 
-  /** Notes a chain for the worker threads. */
+  /** Notes a chain for the io_uring or the worker threads. */
   start(head: Operation): void {
     if (this.#headCount === BATCH) this.submit();
     this.#heads[this.#headCount++] = head.slot;
   }
 
-  /** Hands the noted chains to the worker threads. */
+  /** Hands over the noted chains. */
   submit(): void {
     if (this.#headCount === 0) return;
     shim.diskSubmit(this.#handle, this.#heads, this.#headCount);

@@ -89,9 +89,25 @@ describe.skipIf(onDisk === undefined)("reads", () => {
     for (const read of reads) expect(disk.data(read)[0]).toBe(2000 & 0xff);
   });
 
-  test("keep many at the disk at once", async () => {
+  test("need no thread where there is io_uring, and more than fit into it are done as well", async (context) => {
     await fillAndForget();
     await openDisk({ direct: true });
+    if (!storage.usesRing) context.skip("io_uring is not to be had here");
+    const idle = threadCount();
+    const few = Array.from({ length: 64 }, (_, index) => disk.read(index * 100, 8));
+    disk.submit();
+    expect(threadCount()).toBe(idle);
+    await finish(disk, few);
+    const many = Array.from({ length: 700 }, (_, index) => disk.read(index * 20, 8));
+    await finish(disk, many);
+    for (const [index, read] of many.entries()) {
+      expect(disk.data(read)[0]).toBe((index * 20) & 0xff);
+    }
+  });
+
+  test("without io_uring have many at the disk at once, by threads", async () => {
+    await fillAndForget();
+    await openDisk({ direct: true, useRing: false });
     const idle = threadCount();
     const reads = Array.from({ length: 64 }, (_, index) => disk.read(index * 100, 8));
     disk.submit();

@@ -46,6 +46,8 @@ export interface OpenDisk {
 export interface DiskStorageOptions {
   readonly durability: Durability;
   readonly writebackIntervalMs: number;
+  /** Whether an io_uring may be used. */
+  readonly useRing: boolean;
   /** Told in one line about faults of the disk, at most once a second. */
   readonly onFault: ((message: string) => void) | undefined;
 }
@@ -103,6 +105,7 @@ export class DiskStorage implements BlockStorage {
       arena,
       (head) => this.#jobDone(head),
       () => this.#jobsDone(),
+      options.useRing,
     );
     // A write that covers a block in part rewrites all of it when the page cache is not there.
     this.#writeBlockSectors = Math.max(1, disk.directAlignmentBytes / SECTOR_BYTES);
@@ -124,6 +127,11 @@ export class DiskStorage implements BlockStorage {
 
   info(): StorageInfo {
     return this.#info;
+  }
+
+  /** Whether requests go through an io_uring, where it takes them. */
+  get usesRing(): boolean {
+    return this.#queue.usesRing;
   }
 
   read(request: BlockRequest): void {

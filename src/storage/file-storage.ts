@@ -10,8 +10,8 @@ import {
   checkDirectRange,
   checkDiskOptions,
   checkRange,
-  DEFAULT_WRITEBACK_INTERVAL_MS,
   type DiskOptions,
+  diskStorageOptions,
   openError,
 } from "./disk-options.ts";
 import { DiskOperation } from "./disk-queue.ts";
@@ -43,15 +43,7 @@ export async function openFileStorage(
   const created = await createIfAbsent(options);
   try {
     const disk = await openFile(options);
-    return new DiskStorage(
-      disk,
-      {
-        durability: options.durability ?? "durable",
-        writebackIntervalMs: options.writebackIntervalMs ?? DEFAULT_WRITEBACK_INTERVAL_MS,
-        onFault: options.onFault,
-      },
-      arena,
-    );
+    return new DiskStorage(disk, diskStorageOptions(options), arena);
   } catch (error) {
     if (created) await unlink(options.path);
     throw error;
