@@ -13,6 +13,7 @@ const END = "<!-- end of results -->";
 
 const HEADINGS: Record<string, string> = {
   aoed: "aoed, process on veth",
+  "two-workers": "aoed, two workers",
   "in-process": "aoed, in process",
   vblade: "vblade 25",
 };

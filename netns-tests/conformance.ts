@@ -2,7 +2,11 @@ import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { caseName, conformanceCases, runCase } from "../src/conformance/cases.testing.ts";
 import type { Outcome } from "../src/conformance/cases.testing.ts";
-import { AoedProcess, VbladeProcess } from "../src/conformance/external-server.testing.ts";
+import {
+  AoedProcess,
+  AoedWorkersProcess,
+  VbladeProcess,
+} from "../src/conformance/external-server.testing.ts";
 import { InProcessServer } from "../src/conformance/in-process.testing.ts";
 import type { ServerUnderTest } from "../src/conformance/rig.testing.ts";
 import { withTable } from "./conformance-table.ts";
@@ -14,6 +18,7 @@ import type { ServerResults } from "./conformance-table.ts";
  */
 const SERVERS: Record<string, () => ServerUnderTest> = {
   aoed: () => new AoedProcess(),
+  "two-workers": () => new AoedWorkersProcess(),
   "in-process": () => new InProcessServer(),
   vblade: () => new VbladeProcess(),
 };

@@ -2,7 +2,7 @@
 # Asks the list of wire cases of aoed, as a process on a real interface and in process, and of
 # Debian's vblade, in one run, and writes the table of docs/conformance.md.
 #
-#   scripts/conformance.sh [--server aoed|in-process|vblade]… [--case NUMBER]… [--json FILE]
+#   scripts/conformance.sh [--server aoed|two-workers|in-process|vblade]… [--case NUMBER]… [--json FILE]
 #
 # With a choice of servers or cases the table stays as it is.
 set -euo pipefail

@@ -76,8 +76,13 @@ export class Lab {
     return backend === "file" ? this.image(name, sizeBytes) : this.loopDevice(name, sizeBytes);
   }
 
-  async server(segments: readonly Segment[], targets: readonly Target[]): Promise<Server> {
-    const server = createServer(this.folder, { segments, targets });
+  /** @param workers threads that aoed spreads the targets over */
+  async server(
+    segments: readonly Segment[],
+    targets: readonly Target[],
+    workers = 1,
+  ): Promise<Server> {
+    const server = createServer(this.folder, { segments, targets, workers });
     this.#servers.push(server);
     await server.start();
     return server;

@@ -51,6 +51,8 @@ export interface ServerOptions {
   segments: readonly Segment[];
   /** None: what aoed serves when nobody says what. */
   targets: readonly Target[];
+  /** Of aoed. */
+  workers: number;
 }
 
 const READY_TIMEOUT_MS = 30_000;
@@ -68,7 +70,7 @@ class Aoed implements Server {
   readonly #command: string[];
   #child: Child | undefined;
 
-  constructor(folder: string, { segments, targets }: ServerOptions) {
+  constructor(folder: string, { segments, targets, workers }: ServerOptions) {
     this.#folder = folder;
     this.logFile = join(folder, "server.log");
     this.controlSocket = join(folder, "control.sock");
@@ -77,7 +79,7 @@ class Aoed implements Server {
     const options = ["--interface", first.serverInterface];
     if (targets.length > 0) {
       const file = join(folder, "aoed.toml");
-      writeFileSync(file, configuration(folder, segments, targets));
+      writeFileSync(file, configuration(folder, segments, targets, workers));
       options.splice(0, 2, "--config", file);
     }
     this.#command = first.server.command(AOED, "serve", ...options);
@@ -131,12 +133,14 @@ function configuration(
   folder: string,
   segments: readonly Segment[],
   targets: readonly Target[],
+  workers: number,
 ): string {
   const quote = JSON.stringify;
   const lines = [
     "[server]",
     `interfaces = ${quote(segments.map((segment) => segment.serverInterface))}`,
     `port = ${quote(segments[0]?.port)}`,
+    `workers = ${workers}`,
     `state_dir = ${quote(join(folder, "state"))}`,
     `control_socket = ${quote(join(folder, "control.sock"))}`,
   ];

@@ -1,6 +1,6 @@
 import { describe, test } from "vitest";
 import { caseName, conformanceCases, runCase } from "./cases.testing.ts";
-import { AoedProcess } from "./external-server.testing.ts";
+import { AoedProcess, AoedWorkersProcess } from "./external-server.testing.ts";
 import { AoedVolumeProcess } from "./aoed-volume.testing.ts";
 
 /**
@@ -12,8 +12,16 @@ const NUMBERS = [1, 2, 8, 9, 13, 15, 16, 25, 52, 64, 70, 72, 73, 74, 75, 76, 77,
 /** Of these, what depends on how a volume keeps its data. */
 const VOLUME_NUMBERS = [33, 35, 39, 42, 47, 73, 76, 77];
 
+/** Of these, what concerns several targets, the interface, or the life of a process. */
+const WORKERS_NUMBERS = [6, 16, 27, 52, 64, 70, 72, 73, 74, 75, 77, 79];
+
 const servers = [
   { title: "bin/aoed on a real interface", numbers: NUMBERS, start: () => new AoedProcess() },
+  {
+    title: "bin/aoed with two workers",
+    numbers: WORKERS_NUMBERS,
+    start: () => new AoedWorkersProcess(),
+  },
   { title: "bin/aoed with volumes", numbers: VOLUME_NUMBERS, start: () => new AoedVolumeProcess() },
 ];
 

@@ -228,6 +228,7 @@ export class AoedProcess extends ExternalServer {
       `state_dir = "${this.folder}/state"`,
       `control_socket = "${this.folder}/control.sock"`,
       "buffer_count = 16",
+      ...this.serverLines(),
     ];
     for (const target of this.targets) {
       lines.push(
@@ -240,6 +241,11 @@ export class AoedProcess extends ExternalServer {
       );
     }
     return `${lines.join("\n")}\n`;
+  }
+
+  /** More keys of the server. */
+  protected serverLines(): string[] {
+    return [];
   }
 
   /** What the configuration says of a target's disk, beginning with keys of the target. */
@@ -261,6 +267,15 @@ export class AoedProcess extends ExternalServer {
   protected aoed(...words: string[]): string {
     const socket = ["--socket", join(this.folder, "control.sock")];
     return execFileSync(AOED, [...words, ...socket], { encoding: "utf8" });
+  }
+}
+
+/** The same with two threads; the targets of a case are spread over them. */
+export class AoedWorkersProcess extends AoedProcess {
+  override readonly name = "aoed, two workers";
+
+  protected override serverLines(): string[] {
+    return ["workers = 2"];
   }
 }
 
