@@ -235,6 +235,8 @@ export interface BlobStore {
   readonly fault?: StoreFault | undefined;
   /** False: another may have become the owner; `confirm` finds out. */
   readonly isOurs?: boolean;
+  /** Appends are refused: others write to it. */
+  readonly isReadOnly?: boolean;
   /** Of a store whose truth is elsewhere. */
   readonly remote?: RemoteStatus | undefined;
   /** Made anew at each look: not for the data path. */

@@ -298,7 +298,7 @@ export class CasStore {
     await this.#checkpointing;
     await this.maintenance.run(async () => {});
     try {
-      if (this.#hasChanged()) await this.checkpoint();
+      if (this.store.isReadOnly !== true && this.#hasChanged()) await this.checkpoint();
     } finally {
       await this.store.close();
     }

@@ -49,7 +49,33 @@ function summary(server: ServerStatus): string {
       ),
     );
   }
+  const remote = server.stores.flatMap(remoteRow);
+  if (remote.length > 0) {
+    tables.push(
+      formatTable(
+        ["OBJECT STORE", "NOT SENT", "FOR", "NEWEST STATE", "CACHED", "PUTS", "GETS", "STATE"],
+        remote,
+      ),
+    );
+  }
   return `${head}\n\n${tables.join("\n")}`;
+}
+
+/** How far an object store is behind, and what it has cost. */
+function remoteRow({ remote }: StoreStatus): string[][] {
+  if (remote === null) return [];
+  return [
+    [
+      remote.description,
+      approximateSize(remote.dirtyBytes),
+      `${(remote.lagMs / 1000).toFixed(1)} s`,
+      remote.headTime ?? "none",
+      approximateSize(remote.cachedBytes),
+      String(remote.puts),
+      String(remote.gets),
+      remote.fenced ?? remote.trouble ?? "ok",
+    ],
+  ];
 }
 
 function casRow(target: TargetStatus): string[] {

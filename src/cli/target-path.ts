@@ -29,14 +29,21 @@ export function targetObstacle(
 }
 
 /** In a folder that is empty otherwise: of a file system, and of a store that was never finished. */
-const HARMLESS_NAMES = ["lost+found", "lock"];
+const HARMLESS_NAMES = [
+  "lost+found",
+  "lock",
+  "object-store.json",
+  "remote",
+  "pack-cache",
+  "pack-cache-map",
+];
 
 /** What can be seen of a store without opening it, which would need its lock. */
-function storeObstacle({ blobStore, path, createsVolume }: CasConfiguration): Obstacle | undefined {
-  if (blobStore !== "file" || path === undefined) {
-    const message = `"${blobStore}" is not in this version; use "file" and a path`;
-    return { key: "cas.blob_store", message };
-  }
+function storeObstacle(cas: CasConfiguration): Obstacle | undefined {
+  const { path, objectStore } = cas;
+  if (path === undefined) return undefined;
+  // Before an object store the folder is made for readers, too.
+  const createsVolume = cas.createsVolume || objectStore !== undefined;
   const wrong = (message: string) => ({
     key: "cas.path",
     message: `${JSON.stringify(path)} ${message}`,

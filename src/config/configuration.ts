@@ -1,3 +1,4 @@
+import type { FrontConfiguration } from "./front-keys.ts";
 import type { ObjectStoreSettings } from "../object/object-store-settings.ts";
 import type { Durability } from "../storage/block-storage.ts";
 import type { WireChange } from "../target/wire-change.ts";
@@ -88,6 +89,8 @@ export interface CasConfiguration {
   readonly path: string | undefined;
   /** Set unless `blobStore` is "file". */
   readonly objectStore?: ObjectStoreSettings | undefined;
+  /** What is kept in `path` before an object store. */
+  readonly front?: FrontConfiguration | undefined;
   /** Of a new volume; undefined: 4096, and whatever a volume that exists has. */
   readonly blockSizeBytes: number | undefined;
   /** The volume's name in the store. */

@@ -1,6 +1,7 @@
 import { resolve } from "node:path";
 import type { CasConfiguration, PortKind, TargetConfiguration } from "./configuration.ts";
 import { targetName } from "./configuration.ts";
+import { frontKeysBeside, frontOf } from "./front-keys.ts";
 import { objectStoreOf, objectStoreRules } from "./object-store-keys.ts";
 import type { TargetKeys } from "./schema.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
@@ -66,6 +67,14 @@ function casRules(keys: TargetKeys): RuleViolation[] {
     wrong("cas.path", `is missing; name ${what}`);
   }
   for (const { key, message } of objectStoreRules(keys.cas)) wrong(`cas.${key}`, message);
+  if (keys.cas.blob_store === "file") {
+    for (const key of frontKeysBeside(keys.cas)) {
+      wrong(
+        `cas.${key}`,
+        "is for what is in an object store; remove it, or name one in blob_store",
+      );
+    }
+  }
   if (keys.cas.snapshots !== undefined && keys.cas.snapshots.every === undefined) {
     wrong("cas.snapshots.every", 'is missing; say how often, such as "1h"');
   }
@@ -121,6 +130,7 @@ function casOf(
     blobStore: keys.blob_store,
     path: keys.path === undefined ? undefined : resolve(folder, keys.path),
     objectStore: objectStoreOf(keys, folder),
+    front: keys.blob_store === "file" ? undefined : frontOf(keys),
     blockSizeBytes: keys.block_size,
     volume: keys.volume ?? defaultVolume,
     createsVolume: keys.snapshot === undefined && !readOnly,

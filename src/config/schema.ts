@@ -14,6 +14,7 @@ import { WIRE_CHANGES } from "../target/wire-change.ts";
 import { flag, describeValue, oneOf, pathSuchAs, readWith, wholeNumber } from "./values.ts";
 import { azureSchema, directorySchema, s3Schema } from "./object-store-keys.ts";
 import { parseMac } from "../mac-address.ts";
+import { frontEntries } from "./front-keys.ts";
 import { parseDuration, parseSize } from "./units.ts";
 
 /**
@@ -235,6 +236,7 @@ export const casSchema = v.object({
   snapshot: v.optional(snapshotReference),
   cache: v.optional(cache, DEFAULT_CACHE),
   snapshots: v.optional(snapshotsSchema),
+  ...frontEntries,
   directory: v.optional(directorySchema),
   s3: v.optional(s3Schema),
   azure: v.optional(azureSchema),

@@ -14,7 +14,8 @@ export const systemClock: Clock = {
   nowMs: () => performance.now(),
   wallMs: () => Date.now(),
   sleep: async (durationMs, signal) => {
-    const options = signal === undefined ? { ref: false } : { signal, ref: false };
-    await sleep(durationMs, undefined, options).catch(() => undefined);
+    await sleep(durationMs, undefined, signal === undefined ? {} : { signal }).catch(
+      () => undefined,
+    );
   },
 };

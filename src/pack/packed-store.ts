@@ -67,6 +67,10 @@ export class PackedStore implements BlobStore {
     return this.#parts.remote?.fault;
   }
 
+  get isReadOnly(): boolean {
+    return this.#parts.remote === undefined;
+  }
+
   get isOurs(): boolean {
     return this.#parts.remote?.isLeaseValid ?? true;
   }
@@ -76,8 +80,7 @@ export class PackedStore implements BlobStore {
   }
 
   get statistics(): StoreStatistics {
-    const { inner, disk, cache } = this.#parts;
-    return { ...inner.statistics, diskBytes: disk.localBytes + cache.usedBytes };
+    return this.#parts.inner.statistics;
   }
 
   get tailBytes(): number {

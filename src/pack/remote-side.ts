@@ -152,9 +152,9 @@ export class RemoteSide {
 
   /** Sends everything that is durable here. False: the object store was away for too long. */
   async sendAll(): Promise<boolean> {
-    const { log, uploader, clock, closeTimeoutMs, garbage } = this.#parts;
+    const { log, uploader, closeTimeoutMs, garbage } = this.#parts;
     this.hurry();
-    await Promise.race([uploader.settled(), clock.sleep(closeTimeoutMs)]);
+    await this.#forAtMost(closeTimeoutMs, uploader.settled());
     if (this.fault === undefined && log.headSequence >= log.durableSequence) {
       await garbage.collect(true);
       return true;
@@ -168,11 +168,17 @@ export class RemoteSide {
     return false;
   }
 
+  /** Waits no longer than this time, whatever becomes of the work. */
+  async #forAtMost(durationMs: number, work: Promise<void>): Promise<void> {
+    const done = new AbortController();
+    await Promise.race([work, this.#parts.clock.sleep(durationMs, done.signal)]);
+    done.abort();
+  }
+
   async stop(): Promise<void> {
     const { uploader, lease, abort } = this.#parts;
     uploader.stop();
-    const patience = this.#parts.clock.sleep(RELEASE_TIMEOUT_MS);
-    if (this.fault === undefined) await Promise.race([lease.release(), patience]);
+    if (this.fault === undefined) await this.#forAtMost(RELEASE_TIMEOUT_MS, lease.release());
     lease.abandon();
     abort.abort();
   }

@@ -12,7 +12,8 @@ import type { BlockStorage } from "../storage/block-storage.ts";
 import { Snapshots } from "../cas/snapshots.ts";
 import { SnapshotTimer } from "../cas/snapshot-timer.ts";
 import type { Volume, VolumeOptions } from "../cas/volume.ts";
-import { isStore, type OpenStore, realFolder, type StorePool } from "./store-pool.ts";
+import { isStore, type StorePlace } from "./store-place.ts";
+import { type OpenStore, realFolder, type StorePool } from "./store-pool.ts";
 
 /** A volume or snapshot that a target serves. */
 export interface ServedVolume {
@@ -31,6 +32,8 @@ export class CasTargets {
   readonly #served = new Map<string, ServedVolume>();
   readonly #timers = new Map<string, SnapshotTimer>();
   readonly #stores = new Set<OpenStore>();
+  /** Folders before object stores that a target writes to: they are opened with a lease. */
+  readonly #writable = new Set<string>();
 
   constructor(pool: StorePool, arena: FrameArena, log: Log) {
     this.#pool = pool;
@@ -61,35 +64,44 @@ export class CasTargets {
    * nothing. @throws UsageError
    */
   async prepare(targets: readonly TargetConfiguration[]): Promise<void> {
+    for (const { cas, readOnly } of targets) {
+      if (cas?.path !== undefined && !readOnly) this.#writable.add(cas.path);
+    }
     for (const target of targets) {
       if (target.cas === undefined) continue;
-      await namingTarget(target, async () => this.#prepare(target, fileStoreOf(target)));
+      await namingTarget(target, async () => this.#prepare(target, storeOf(target)));
     }
   }
 
-  async #prepare(target: TargetConfiguration, cas: FileCasConfiguration): Promise<void> {
+  async #prepare(target: TargetConfiguration, cas: PlacedCasConfiguration): Promise<void> {
     if (cas.createsVolume && !isStore(cas.path)) return;
-    checkVolume(await this.#store(cas.path, false), target, cas);
+    checkVolume(await this.#store(cas, false), target, cas);
   }
 
-  async #store(path: string, create: boolean): Promise<OpenStore> {
-    const store = await this.#pool.acquire(path, create);
+  async #store(cas: PlacedCasConfiguration, create: boolean): Promise<OpenStore> {
+    const store = await this.#pool.acquire(this.#placeOf(cas), create);
     if (this.#stores.has(store)) await this.#pool.release(store);
     else this.#stores.add(store);
     return store;
   }
 
-  /** Makes the volume when it is missing, and the store. @throws UsageError */
-  async open(target: TargetConfiguration): Promise<BlockStorage> {
-    return namingTarget(target, async () => this.#open(target, fileStoreOf(target)));
+  #placeOf({ path, objectStore, front }: PlacedCasConfiguration): StorePlace | string {
+    if (objectStore === undefined) return path;
+    const readOnly = !this.#writable.has(path);
+    return { path, remote: { settings: objectStore, front: front ?? {}, readOnly } };
   }
 
-  async #open(target: TargetConfiguration, cas: FileCasConfiguration): Promise<Volume> {
-    const store = await this.#store(cas.path, cas.createsVolume);
+  /** Makes the volume when it is missing, and the store. @throws UsageError */
+  async open(target: TargetConfiguration): Promise<BlockStorage> {
+    return namingTarget(target, async () => this.#open(target, storeOf(target)));
+  }
+
+  async #open(target: TargetConfiguration, cas: PlacedCasConfiguration): Promise<Volume> {
+    const store = await this.#store(cas, cas.createsVolume);
     checkVolume(store, target, cas);
     const options: VolumeOptions = {
       memory: this.#arena.bytes,
-      durability: target.durability === "writeback" ? "writeback" : "durable",
+      durability: target.durability,
       readOnly: target.readOnly,
       cacheBytes: cas.cacheBytes,
       writebackIntervalMs: target.writebackIntervalMs,
@@ -115,7 +127,7 @@ export class CasTargets {
   async #makeOrGrow(
     store: OpenStore,
     target: TargetConfiguration,
-    cas: FileCasConfiguration,
+    cas: PlacedCasConfiguration,
   ): Promise<void> {
     const { sizeBytes, readOnly } = target;
     const present = store.cas.catalog.volumeNamed(cas.volume);
@@ -133,7 +145,7 @@ export class CasTargets {
     this.#log.info({ target: targetName(target) }, message);
   }
 
-  #startTimer(target: TargetConfiguration, store: OpenStore, cas: FileCasConfiguration): void {
+  #startTimer(target: TargetConfiguration, store: OpenStore, cas: PlacedCasConfiguration): void {
     if (cas.snapshots === undefined) return;
     const name = targetName(target);
     const timer = new SnapshotTimer(new Snapshots(store.cas), {
@@ -158,17 +170,11 @@ export class CasTargets {
   }
 }
 
-type FileCasConfiguration = CasConfiguration & { readonly path: string };
+type PlacedCasConfiguration = CasConfiguration & { readonly path: string };
 
-function fileStoreOf({ cas }: TargetConfiguration): FileCasConfiguration {
-  if (cas === undefined) throw new Error("this is no cas target");
-  const { blobStore, path } = cas;
-  if (blobStore !== "file" || path === undefined) {
-    throw new UsageError(
-      `cas.blob_store: "${blobStore}" is not in this version of aoed; use "file"`,
-    );
-  }
-  return { ...cas, path };
+function storeOf({ cas }: TargetConfiguration): PlacedCasConfiguration {
+  if (cas?.path === undefined) throw new Error("this is no cas target");
+  return { ...cas, path: cas.path };
 }
 
 /** Equal for the targets of one store, which one thread must serve; undefined for other targets. */
@@ -181,7 +187,7 @@ export function storeKeyOf({ cas }: TargetConfiguration): string | undefined {
 function checkVolume(
   { cas, path }: OpenStore,
   target: TargetConfiguration,
-  { volume, snapshot, blockSizeBytes, createsVolume }: FileCasConfiguration,
+  { volume, snapshot, blockSizeBytes, createsVolume }: PlacedCasConfiguration,
 ): void {
   if (snapshot !== undefined) {
     new Snapshots(cas).get(snapshot);

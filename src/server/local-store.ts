@@ -90,6 +90,7 @@ export class LocalStore implements StoreApi {
       tailBytes: others.tailBytes,
       scrubbed: catalog.scrub.completed,
       collected: this.#surroundings.collected?.() ?? null,
+      remote: store.remote ?? null,
     };
   }
 

@@ -10,7 +10,7 @@ import { loadState, saveState, stateFilePath } from "../target/state-file.ts";
 import type { Target } from "../target/target.ts";
 import type { TargetManager } from "../target/target-manager.ts";
 import type { CasTargets } from "./cas-targets.ts";
-import { isStore } from "./store-pool.ts";
+import { isStore } from "./store-place.ts";
 
 export interface ShelfOptions {
   readonly targets: TargetManager;

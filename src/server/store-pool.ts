@@ -1,12 +1,9 @@
-import { existsSync, realpathSync } from "node:fs";
-import { join, resolve } from "node:path";
-import { SUPERBLOCK_NAME } from "../blob/segment-format.ts";
-import { openFileStore } from "../blob/open-file-store.ts";
-import { CasStore } from "../cas/cas-store.ts";
+import { realpathSync } from "node:fs";
+import { resolve } from "node:path";
+import type { CasStore } from "../cas/cas-store.ts";
 import { Mutex } from "../cas/mutex.ts";
 import { UsageError } from "../errors.ts";
-
-export type StoreLog = (level: "warn" | "error", message: string) => void;
+import { isStore, openStoreAt, placeOf, type StoreLog, type StorePlace } from "./store-place.ts";
 
 /** A store that this process has opened, and so has locked against others. */
 export interface OpenStore {
@@ -17,11 +14,6 @@ export interface OpenStore {
 
 interface PooledStore extends OpenStore {
   users: number;
-}
-
-/** Whether a store is in this folder. */
-export function isStore(folder: string): boolean {
-  return existsSync(join(folder, SUPERBLOCK_NAME));
 }
 
 /** The stores that this process has open: each once, however many use it. */
@@ -45,23 +37,24 @@ export class StorePool {
 
   /**
    * Opens a store for one more user.
+   * @param place a folder, or more than that for an object store that was never used from there
    * @param create whether to make one in a folder that has none
    * @throws UsageError when it is locked, damaged or missing
    */
-  acquire(folder: string, create: boolean): Promise<OpenStore> {
+  acquire(place: string | StorePlace, create: boolean): Promise<OpenStore> {
     return this.#mutex.run(async () => {
+      const folder = typeof place === "string" ? place : place.path;
       const open = this.find(folder) as PooledStore | undefined;
       if (open !== undefined) {
         open.users++;
         return open;
       }
-      if (!create && !isStore(folder)) {
+      const isRemote = typeof place !== "string" && place.remote !== undefined;
+      if (!create && !isRemote && !isStore(folder)) {
         throw new UsageError(`there is no store in ${folder}; check the path`);
       }
-      const cas = await CasStore.open({
-        open: (reader) => openFileStore(folder, reader),
-        log: this.#log,
-      });
+      const whole = typeof place === "string" ? placeOf(place) : place;
+      const cas = await openStoreAt(whole, this.#log);
       const store = { path: realFolder(folder), cas, users: 1 };
       this.#stores.set(store.path, store);
       return store;
