@@ -15,6 +15,11 @@ if [ "$(id -u)" != 0 ]; then
 fi
 # shellcheck disable=SC2086
 scripts/install-test-packages.sh ${TEST_PACKAGES:-}
+if [ -z "${TEST_PACKAGES:-}" ]; then
+    # The services of volumes in object stores.
+    scripts/install-test-packages.sh objects
+    scripts/start-azurite.sh --install
+fi
 
 if [ -z "${KERNEL:-}" ]; then
     KERNEL=uml

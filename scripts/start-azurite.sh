@@ -13,8 +13,8 @@ cd "$(dirname "$0")/.."
 
 program=object-tests/node_modules/azurite/dist/src/blob/main.js
 if [ ! -e "$program" ]; then
-    # No install script of a package is run: Azurite needs none.
-    npm ci --prefix object-tests --ignore-scripts --omit=optional --no-fund --no-audit --loglevel=error
+    # No install script of a package is run: Azurite needs none. Under sudo the caller owns the files.
+    ${SUDO_USER:+sudo -u "$SUDO_USER" --} npm ci --prefix object-tests --ignore-scripts --omit=optional --no-fund --no-audit --loglevel=error
 fi
 [ "$1" != --install ] || exit 0
 

@@ -15,7 +15,9 @@ export interface Target {
   /** Of a volume that is to be made. */
   sizeBytes?: number;
   /** "durable" when nothing is said. */
-  durability?: "durable" | "writeback";
+  durability?: "durable" | "writeback" | "remote";
+  /** Of a volume in an object store: keys of [target.cas], and the table behind them. */
+  store?: { readonly keys: readonly string[]; readonly table: readonly string[] };
 }
 
 /** A server of the tests, which can be killed and started again with the same targets. */
@@ -145,13 +147,13 @@ function configuration(
     `control_socket = ${quote(join(folder, "control.sock"))}`,
   ];
   for (const target of targets) {
-    const { shelf, slot, backend, path, readOnly, sizeBytes, durability } = target;
+    const { shelf, slot, backend, path, readOnly, sizeBytes, durability, store } = target;
     lines.push("", "[[target]]", `shelf = ${shelf}`, `slot = ${slot}`, `backend = "${backend}"`);
     lines.push(`read_only = ${readOnly ?? false}`);
     if (sizeBytes !== undefined) lines.push(`size = ${sizeBytes}`);
     if (durability !== undefined) lines.push(`durability = "${durability}"`);
-    if (backend === "cas") lines.push("[target.cas]", 'blob_store = "file"');
-    lines.push(`path = ${quote(path)}`);
+    if (backend === "cas") lines.push("[target.cas]", ...(store?.keys ?? ['blob_store = "file"']));
+    lines.push(`path = ${quote(path)}`, ...(store?.table ?? []));
   }
   return `${lines.join("\n")}\n`;
 }

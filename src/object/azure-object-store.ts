@@ -1,4 +1,9 @@
-import type { BlobRequestConditions, BlockBlobClient, ContainerClient } from "@azure/storage-blob";
+import type {
+  BlobDownloadResponseParsed,
+  BlobRequestConditions,
+  BlockBlobClient,
+  ContainerClient,
+} from "@azure/storage-blob";
 import { containerClient } from "./azure-credentials.ts";
 import { rangeOf } from "./byte-range.ts";
 import { checksumsOf } from "./checksums.ts";
@@ -27,6 +32,9 @@ import {
   totalOf,
   WRITE_ID,
 } from "./service-answer.ts";
+import { Silence } from "./silence.ts";
+
+const SILENCE_TIMEOUT_MS = 15_000;
 
 /** Objects of a container of Azure Blob Storage: block blobs. */
 export class AzureObjectStore implements ObjectStore {
@@ -56,22 +64,23 @@ export class AzureObjectStore implements ObjectStore {
   }
 
   get(key: string, range?: ByteRange, options?: CallOptions): Promise<StoredObject> {
-    return this.#call(`get of ${key}`, key, options, async (abort) => {
+    const what = `get of ${key}`;
+    return this.#call(what, key, options, async () => {
       this.statistics.gets++;
       const { offsetBytes, lengthBytes } = range ?? {};
-      const once = { ...abort, maxRetryRequests: 0 };
-      const answer = await this.#blob(key).download(offsetBytes, lengthBytes, once);
-      const { contentLength = 0, contentRange, metadata } = answer;
-      const sizeBytes =
-        range === undefined ? contentLength : totalOf(contentRange, contentLength, key);
-      const { begin, end } = rangeOf(range, sizeBytes, key);
-      const data = await readBody(answer.readableStreamBody, {
-        key,
-        lengthBytes: end - begin,
-        crc32: range === undefined ? metadata?.[CRC32] : undefined,
-      });
-      this.statistics.bytesRead += data.length;
-      return { data, etag: plainEtag(answer.etag), sizeBytes };
+      // The client has no limit of its own for a connection on which nothing moves.
+      using silence = new Silence(what, SILENCE_TIMEOUT_MS, options?.signal);
+      const once = { abortSignal: silence.signal, maxRetryRequests: 0 };
+      try {
+        const answer = await this.#blob(key).download(offsetBytes, lengthBytes, once);
+        return await readObject(answer, range, key, () => silence.broken());
+      } catch (error) {
+        silence.signal.throwIfAborted();
+        throw error;
+      }
+    }).then((object) => {
+      this.statistics.bytesRead += object.data.length;
+      return object;
     });
   }
 
@@ -180,6 +189,24 @@ export class AzureObjectStore implements ObjectStore {
       (error) => faultOf(error, what, ofStatus),
     );
   }
+}
+
+async function readObject(
+  answer: BlobDownloadResponseParsed,
+  range: ByteRange | undefined,
+  key: string,
+  onPart: () => void,
+): Promise<StoredObject> {
+  const { contentLength = 0, contentRange, metadata } = answer;
+  const sizeBytes = range === undefined ? contentLength : totalOf(contentRange, contentLength, key);
+  const { begin, end } = rangeOf(range, sizeBytes, key);
+  const data = await readBody(answer.readableStreamBody, {
+    key,
+    lengthBytes: end - begin,
+    crc32: range === undefined ? metadata?.[CRC32] : undefined,
+    onPart,
+  });
+  return { data, etag: plainEtag(answer.etag), sizeBytes };
 }
 
 interface CallAbort {

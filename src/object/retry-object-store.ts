@@ -22,7 +22,7 @@ export interface RetryOptions {
   /** The pause before the second try is up to this; before each further one up to double. */
   readonly firstPauseMs: number;
   readonly longestPauseMs: number;
-  /** A try without an answer ends after this, and a second for every MiB that it moves. */
+  /** A try without an answer ends after this, and what a slow line needs for what it moves. */
   readonly tryTimeoutMs: number;
   /** Called before a pause. */
   readonly onRetry?: (retry: Retry) => void;
@@ -40,8 +40,11 @@ export const DEFAULT_RETRY: RetryOptions = {
   deadlineMs: 120_000,
   firstPauseMs: 100,
   longestPauseMs: 10_000,
-  tryTimeoutMs: 20_000,
+  tryTimeoutMs: 10_000,
 };
+
+/** 256 KiB/s: a pack must get through the uplink of a home. */
+const SLOWEST_BYTES_PER_MS = 262;
 
 /** What is corrupt may have been so on the way only; more tries than this prove that it is not. */
 const MAX_CORRUPT_TRIES = 3;
@@ -205,7 +208,7 @@ export class RetryObjectStore implements ObjectStore {
   /** Faults are returned; what else was thrown, such as the caller's abort, is thrown on. */
   async #try<T>(call: Call, send: (signal: AbortSignal) => Promise<T>): Promise<T | ObjectFault> {
     const { name, lengthBytes, options } = call;
-    const patienceMs = Math.ceil(this.#options.tryTimeoutMs + (lengthBytes / 2 ** 20) * 1000);
+    const patienceMs = Math.ceil(this.#options.tryTimeoutMs + lengthBytes / SLOWEST_BYTES_PER_MS);
     const timeout = AbortSignal.timeout(patienceMs);
     const callers = options?.signal;
     try {

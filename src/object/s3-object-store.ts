@@ -32,6 +32,8 @@ import {
 type Sdk = typeof S3Sdk;
 
 const CONNECTION_TIMEOUT_MS = 5000;
+/** Of a connection on which nothing moves: far sooner than what a large object may take. */
+const SILENCE_TIMEOUT_MS = 15_000;
 const MAX_CONNECTIONS = 64;
 
 /** Objects of a bucket of Amazon S3, or of what speaks its protocol. */
@@ -78,6 +80,7 @@ export class S3ObjectStore implements ObjectStore {
       sha256: OffloadedSha256,
       requestHandler: {
         connectionTimeout: CONNECTION_TIMEOUT_MS,
+        socketTimeout: SILENCE_TIMEOUT_MS,
         httpAgent: { keepAlive: true, maxSockets: MAX_CONNECTIONS },
         httpsAgent: { keepAlive: true, maxSockets: MAX_CONNECTIONS },
       },

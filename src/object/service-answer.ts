@@ -131,6 +131,8 @@ export interface ExpectedBody {
   readonly lengthBytes: number;
   /** Of a whole object that has one. */
   readonly crc32: string | undefined;
+  /** Called for each part that comes. */
+  readonly onPart?: () => void;
 }
 
 /** @throws ObjectFault `corrupt` when it is not what was expected; errors of the connection */
@@ -145,6 +147,7 @@ export async function readBody(body: unknown, expected: ExpectedBody): Promise<U
       throw new ObjectFault("corrupt", `object ${key}: more than ${lengthBytes} octets came`);
     }
     data.set(chunk, filled);
+    expected.onPart?.();
     filled += chunk.length;
   }
   if (filled !== lengthBytes) {
