@@ -8,7 +8,7 @@
 # needs to reach it: FOLDER/azurite.env sets AOED_TEST_AZURE_CONNECTION_STRING. End it by its id.
 set -euo pipefail
 [ $# = 1 ] || { echo "start-azurite: name a folder for its data" >&2; exit 2; }
-folder=$(realpath -m "$1")
+folder=$(realpath -m -- "$1")
 cd "$(dirname "$0")/.."
 
 program=object-tests/node_modules/azurite/dist/src/blob/main.js
