@@ -44,6 +44,10 @@ object-test: all ## object stores against Azurite, Ceph's gateway and containers
 boot-test: all ## machines without disks boot over AoE, in an emulator: sudo make boot-test
 	scripts/boot-test.sh
 
+.PHONY: web-test
+web-test: all ## the web page in Chromium and the alert rules in Prometheus
+	scripts/web-test.sh
+
 .PHONY: bench
 bench: all ## aoed beside vblade and the null target: sudo make bench [QUICK=1]
 	scripts/bench.sh
@@ -52,11 +56,11 @@ bench: all ## aoed beside vblade and the null target: sudo make bench [QUICK=1]
 lint: all ## types, lint rules and format
 	$(NODE) node_modules/typescript/bin/tsc
 	$(NODE) node_modules/oxlint/bin/oxlint --type-aware --deny-warnings
-	$(NODE) node_modules/oxfmt/bin/oxfmt --check src netns-tests object-tests bench packaging scripts
+	$(NODE) node_modules/oxfmt/bin/oxfmt --check src netns-tests object-tests web-tests bench packaging scripts
 
 .PHONY: format
 format: all ## rewrite the sources in the house format
-	$(NODE) node_modules/oxfmt/bin/oxfmt src netns-tests object-tests bench packaging scripts
+	$(NODE) node_modules/oxfmt/bin/oxfmt src netns-tests object-tests web-tests bench packaging scripts
 
 .PHONY: clean
 clean: ## remove what was built and installed (never data)

@@ -28,6 +28,8 @@ strace strace
 zsh zsh
 fish fish
 mandoc mandoc
+chromium chromium
+prometheus prometheus
 systemd-analyze systemd
 '
 

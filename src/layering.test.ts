@@ -29,10 +29,12 @@ const mayImport: Record<string, string[]> = {
 
   config: ["errors", "mac-address", "storage", "target", "object", "system"],
   initiator: ["ethernet", "aoe", "ata", "target", "storage", ...foundations],
+  web: ["control", ...foundations],
   control: ["ethernet", "target", "aoe", "storage", ...foundations],
   server: [
     "config",
     "control",
+    "web",
     "ethernet",
     "aoe",
     "ata",

@@ -35,8 +35,7 @@ export const AoeError = {
 } as const;
 export type AoeError = (typeof AoeError)[keyof typeof AoeError];
 
-export const SOURCE_OFFSET_BYTES = 6;
-const SOURCE = SOURCE_OFFSET_BYTES;
+const SOURCE = 6;
 const ETHER_TYPE = 12;
 const VERSION_AND_FLAGS = 14;
 const ERROR = 15;

@@ -1,7 +1,7 @@
 import { AtaOpcode } from "../ata/ata-engine.ts";
 import { AtaError, ataErrorRegister, ataStatus, AtaStatus } from "../ata/registers.wire.ts";
 import { CommandKind, ErrorReason } from "../metrics/command-kind.ts";
-import { AoeCommand, AoeError, SOURCE_OFFSET_BYTES as SOURCE } from "./header.wire.ts";
+import { AoeCommand, AoeError } from "./header.wire.ts";
 
 /** How a request is classed in figures, from its frame. `at` is the offset of the frame. */
 
@@ -34,27 +34,43 @@ export function movesData(kind: CommandKind): boolean {
   return kind === CommandKind.read || kind === CommandKind.write;
 }
 
-const ADDRESS = 16;
-const REGISTERS = 24;
+/**
+ * Frames begin at multiples of four, so the fields that requests are compared by can be read as
+ * whole words. Which end of a word comes first does not matter to a comparison.
+ */
+const SOURCE_WORD = 2;
+const ADDRESS_WORD = 4;
+const TAG_WORD = 5;
+const REGISTER_WORD = 6;
+const BYTES_IN_WORD = 4;
+
+/** @param frameOffset in octets */
+export function wordIndex(frameOffset: number): number {
+  return frameOffset / BYTES_IN_WORD;
+}
+
+/** The source address in two parts, as InitiatorTable takes it. */
+export function sourceHigh(words: Int32Array, at: number): number {
+  return words[at + SOURCE_WORD - 1] >>> 16;
+}
+
+export function sourceLow(words: Int32Array, at: number): number {
+  return words[at + SOURCE_WORD];
+}
+
+export function tagWord(words: Int32Array, at: number): number {
+  return words[at + TAG_WORD];
+}
 
 /** Mixes all that makes an ATA request the same when it is sent again: all but the tag. */
-export function requestFingerprint(bytes: Uint8Array, at: number): number {
-  let hash = readInt32(bytes, at + SOURCE);
-  hash = mix(hash, readInt32(bytes, at + ADDRESS) ^ (bytes[at + SOURCE + 4] << 8));
-  hash = mix(hash, readInt32(bytes, at + REGISTERS) ^ (bytes[at + SOURCE + 5] << 16));
-  hash = mix(hash, readInt32(bytes, at + REGISTERS + 4));
-  hash = mix(hash, (bytes[at + REGISTERS + 8] << 8) | bytes[at + REGISTERS + 9]);
-  return hash ^ (hash >>> 15);
-}
-
-function mix(hash: number, word: number): number {
-  const mixed = Math.imul(hash ^ word, 0x9e3779b1);
-  return mixed ^ (mixed >>> 13);
-}
-
-/** Four octets, most significant first, as a signed number. */
-export function readInt32(bytes: Uint8Array, at: number): number {
-  return (bytes[at] << 24) | (bytes[at + 1] << 16) | (bytes[at + 2] << 8) | bytes[at + 3];
+export function requestFingerprint(words: Int32Array, at: number): number {
+  const sender = words[at + SOURCE_WORD] + Math.imul(words[at + ADDRESS_WORD], 0x9e3779b1);
+  const range = words[at + REGISTER_WORD + 1] + Math.imul(words[at + REGISTER_WORD], 0xc2b2ae35);
+  const rest = words[at + REGISTER_WORD + 2] ^ (sourceHigh(words, at) << 16);
+  const mixed =
+    Math.imul(sender, 0x85ebca6b) ^ Math.imul(range, 0x27d4eb2f) ^ Math.imul(rest, 0x165667b1);
+  const spread = Math.imul(mixed ^ (mixed >>> 15), 0x2c1b3c6d);
+  return spread ^ (spread >>> 13);
 }
 
 /** What a reply says of its request. @param error of the header, 0 for none */

@@ -24,15 +24,21 @@ import {
   isAddressedTo,
   shelf as shelfOf,
   slot as slotOf,
-  readUint16,
   sourceMac,
-  SOURCE_OFFSET_BYTES,
-  tag,
   version,
 } from "./header.wire.ts";
 import { answerMacMask } from "./mac-mask.ts";
 import { frameSectors, type ReplyPort } from "./reply-port.ts";
-import { aoeKind, ataKind, movesData, readInt32, requestFingerprint } from "./request-metrics.ts";
+import {
+  aoeKind,
+  ataKind,
+  movesData,
+  requestFingerprint,
+  sourceHigh,
+  sourceLow,
+  tagWord,
+  wordIndex,
+} from "./request-metrics.ts";
 import { answerReserve } from "./reserve.ts";
 
 export interface ResponderOptions {
@@ -63,6 +69,7 @@ export class Responder {
   readonly meter: RequestMeter;
   readonly #arena: FrameArena;
   readonly #bytes: Uint8Array;
+  readonly #words: Int32Array;
   readonly #targets: TargetManager;
   readonly #engine: AtaEngine;
   readonly #identity: ConfigIdentity;
@@ -78,6 +85,7 @@ export class Responder {
   constructor(options: ResponderOptions) {
     this.#arena = options.arena;
     this.#bytes = options.arena.bytes;
+    this.#words = new Int32Array(options.arena.memory);
     this.#targets = options.targets;
     this.#engine = options.engine;
     this.#identity = options.identity;
@@ -173,8 +181,8 @@ export class Responder {
   }
 
   #meet({ frame, frameOffset }: Exchange): void {
-    const source = frameOffset + SOURCE_OFFSET_BYTES;
-    this.meter.arrive(frame, readUint16(this.#bytes, source), readInt32(this.#bytes, source + 2));
+    const at = wordIndex(frameOffset);
+    this.meter.arrive(frame, sourceHigh(this.#words, at), sourceLow(this.#words, at));
   }
 
   #dispatch(exchange: Exchange): void {
@@ -201,11 +209,9 @@ export class Responder {
     const { bytes, frame, frameOffset } = exchange;
     exchange.kind = ataKind(ataCommand(bytes, frameOffset));
     if (!movesData(exchange.kind)) return;
-    this.meter.recognise(
-      frame,
-      requestFingerprint(bytes, frameOffset),
-      tag(bytes, frameOffset) | 0,
-    );
+    const at = wordIndex(frameOffset);
+    const fingerprint = requestFingerprint(this.#words, at);
+    this.meter.recognise(frame, fingerprint, tagWord(this.#words, at));
   }
 
   /** A reservation keeps others from everything but looking (AoEr11 §3.4). */

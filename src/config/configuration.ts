@@ -34,6 +34,8 @@ export interface ServerConfiguration {
   readonly user?: string | undefined;
   /** When the stores of this server are rid of what nothing names any more. */
   readonly gc: GarbageCollectionMode;
+  /** Where to listen for whoever looks at the server; none: nowhere. */
+  readonly metrics?: MetricsConfiguration | undefined;
   /** Every frame received and sent is written here, in the pcap format. */
   readonly pcapPath?: string | undefined;
 }
@@ -48,6 +50,18 @@ export interface ControlSocketAccess {
 }
 
 export const DEFAULT_CONTROL_SOCKET_MODE = 0o600;
+
+export interface MetricsConfiguration {
+  /** At least one. */
+  readonly addresses: readonly MetricsAddress[];
+  /** Whether the web page may take, clone and roll back snapshots. */
+  readonly allowsControl: boolean;
+}
+
+/** An IP address and a port, or the absolute path of a Unix socket. */
+export type MetricsAddress =
+  | { readonly host: string; readonly port: number }
+  | { readonly socketPath: string };
 
 export interface TargetConfiguration {
   /** 0 to 65534, but not 4095. */

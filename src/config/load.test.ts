@@ -203,12 +203,24 @@ describe("mistakes", () => {
       ['3:1: server.port: "pcaket" is not a kind of port; did you mean "packet"?'],
     ],
     [`${SERVER}buffer_count = 1\n${DISK}`, ["3:1: server.buffer_count: 1 is not a buffer count"]],
-    [`${SERVER}metrics = ":9100"\n${DISK}`, ["3:1: server.metrics: is not built yet"]],
     [
       `${SERVER}${DISK}wire_changes = ["maks"]\n`,
       [
         '8:17: target[0].wire_changes[0]: "maks" is not what initiators may change; did you mean "mask"?',
       ],
+    ],
+    [
+      `${SERVER}metrics = ":9100"\n${DISK}`,
+      ['3:1: server.metrics: ":9100" is not an address to listen on; use "127.0.0.1:9190"'],
+    ],
+    [
+      `${SERVER}metrics = ["127.0.0.1:9190", 7]\n${DISK}`,
+      ["3:1: server.metrics: an array is not an address to listen on"],
+    ],
+    [`${SERVER}web_control = true\n${DISK}`, ["3:1: server.web_control: needs metrics"]],
+    [
+      `${SERVER}metrics = ["127.0.0.1:9190", "10.0.0.1:9190"]\nweb_control = true\n${DISK}`,
+      ["4:1: server.web_control: would let the whole network change snapshots"],
     ],
     [`${SERVER}user = "a b"\n${DISK}`, ['3:1: server.user: "a b" is not the name of a user']],
     [

@@ -5,11 +5,14 @@ import * as v from "valibot";
 import { systemErrorCode, UsageError } from "../errors.ts";
 import type {
   Configuration,
+  MetricsAddress,
+  MetricsConfiguration,
   PortKind,
   ServerConfiguration,
   TargetConfiguration,
 } from "./configuration.ts";
 import { type KeyPath, type KeyPositions, locateKeys } from "./key-locator.ts";
+import { isLocal } from "./metrics-address.ts";
 import { nearest } from "./nearest.ts";
 import { objectStoreSchemas } from "./object-store-keys.ts";
 import type { RuleViolation } from "./rules.ts";
@@ -188,8 +191,25 @@ class Reader {
       },
       user: keys.user,
       gc: keys.gc,
+      metrics: this.#metrics(keys.metrics, keys.web_control),
       pcapPath: this.#options.pcapPath,
     };
+  }
+
+  #metrics(
+    addresses: readonly MetricsAddress[] | undefined,
+    allowsControl: boolean,
+  ): MetricsConfiguration | undefined {
+    const place = ["server", "web_control"];
+    if (addresses === undefined) {
+      if (allowsControl) this.#problem(place, "needs metrics, the address of the page");
+      return undefined;
+    }
+    if (allowsControl && !addresses.every(isLocal)) {
+      const right = "listen on 127.0.0.1 or ::1 only";
+      this.#problem(place, `would let the whole network change snapshots; ${right}`);
+    }
+    return { addresses, allowsControl };
   }
 
   #resolve(path: string | undefined): string | undefined {

@@ -13,6 +13,7 @@ import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { WIRE_CHANGES } from "../target/wire-change.ts";
 import { flag, describeValue, oneOf, pathSuchAs, readWith, wholeNumber } from "./values.ts";
 import { azureSchema, directorySchema, s3Schema } from "./object-store-keys.ts";
+import { parseMetricsAddress } from "./metrics-address.ts";
 import { parseMac } from "../mac-address.ts";
 import { frontEntries } from "./front-keys.ts";
 import { parseDuration, parseSize } from "./units.ts";
@@ -185,12 +186,20 @@ const configString = readWith(
   "use a string of at most 1024 octets",
 );
 
+const metricsAddresses = readWith(
+  (input) => {
+    const texts: unknown[] = Array.isArray(input) ? input : [input];
+    const addresses = texts.flatMap((text) =>
+      typeof text === "string" ? (parseMetricsAddress(text) ?? []) : [],
+    );
+    return addresses.length > 0 && addresses.length === texts.length ? addresses : undefined;
+  },
+  "is not an address to listen on",
+  'use "127.0.0.1:9190", "[::1]:9190", "unix:/run/aoed/metrics.sock", or a list of these',
+);
+
 function shelfNumber(input: unknown): number | undefined {
   return input === SHELF_THAT_LINUX_REFUSES ? undefined : wholeNumber(input, 0, 65534);
-}
-
-function notBuiltYet(what: string) {
-  return v.optional(v.never(`is not built yet: ${what}; remove the key`));
 }
 
 export const serverSchema = v.object({
@@ -216,7 +225,8 @@ export const serverSchema = v.object({
   state_dir: v.optional(pathSuchAs("/var/lib/aoed")),
   control_socket: v.optional(pathSuchAs("/run/aoed/control.sock")),
   gc: v.optional(oneOf(GARBAGE_COLLECTION_MODES, "a way to collect garbage"), "auto"),
-  metrics: notBuiltYet("this version has no metrics endpoint"),
+  metrics: v.optional(metricsAddresses),
+  web_control: v.optional(flag, false),
   user: v.optional(accountName),
   control_socket_owner: v.optional(accountName),
   control_socket_group: v.optional(accountName),

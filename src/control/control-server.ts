@@ -6,11 +6,10 @@ import { systemErrorCode, UsageError } from "../errors.ts";
 import type { ControlApi } from "./control-api.ts";
 import { jobRoutes } from "./job-routes.ts";
 import { streamJob } from "./job-stream.ts";
+import { readJson } from "./read-json.ts";
 import { findRoute, Job } from "./router.ts";
 import { storeRoutes } from "./store-routes.ts";
 import { targetRoutes } from "./target-routes.ts";
-
-const BODY_LIMIT_BYTES = 64 * 1024;
 
 /** What fits a Unix socket's address (sun_path) with its terminating zero. */
 const SOCKET_PATH_LIMIT_BYTES = 107;
@@ -198,22 +197,6 @@ async function answerTo(api: ControlApi, request: IncomingMessage): Promise<unkn
   const body = method === "POST" ? await readJson(request) : {};
   const query = new URLSearchParams(search);
   return match.route.handle(api, { parameters: match.parameters, query, body });
-}
-
-async function readJson(request: IncomingMessage): Promise<unknown> {
-  const chunks: Buffer[] = [];
-  let lengthBytes = 0;
-  for await (const chunk of request) {
-    const bytes = chunk as Buffer;
-    lengthBytes += bytes.length;
-    if (lengthBytes > BODY_LIMIT_BYTES) throw new UsageError("the request is too long");
-    chunks.push(bytes);
-  }
-  try {
-    return JSON.parse(Buffer.concat(chunks).toString("utf8") || "{}");
-  } catch (error) {
-    throw new UsageError("the request is not JSON", { cause: error });
-  }
 }
 
 function send(response: ServerResponse, status: number, body: unknown): void {

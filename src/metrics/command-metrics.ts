@@ -31,12 +31,16 @@ export interface Rates {
 
 export const NO_RATES: Rates = { operations: 0, readBytes: 0, writtenBytes: 0 };
 
+/** The counts of a kind, side by side so that they lie in one line of the cache. */
+const COUNTS = 4;
+const ANSWERED = 0;
+const BYTES = 1;
+const DURATION_US = 2;
+const ERRORS = 3;
+
 /** The counters of one target. Counting changes typed arrays and nothing else. */
 export class CommandMetrics {
-  readonly #answered = new Float64Array(commandKinds.length);
-  readonly #errors = new Float64Array(commandKinds.length);
-  readonly #bytes = new Float64Array(commandKinds.length);
-  readonly #durationsUs = new Float64Array(commandKinds.length);
+  readonly #counts = new Float64Array(commandKinds.length * COUNTS);
   readonly #latencies = new Float64Array(commandKinds.length * LATENCY_BUCKETS);
   readonly #reasons = new Float64Array(errorReasons.length);
   readonly #before = new Float64Array(3);
@@ -45,13 +49,13 @@ export class CommandMetrics {
 
   /** A reply has been written. @param bytes of data that it moved */
   answered(kind: CommandKind, bytes: number): void {
-    this.#answered[kind]++;
-    this.#bytes[kind] += bytes;
+    this.#counts[kind * COUNTS + ANSWERED]++;
+    this.#counts[kind * COUNTS + BYTES] += bytes;
   }
 
   /** That reply says that the command failed. @param nowMs of the wall clock */
   failed(kind: CommandKind, reason: ErrorReason, nowMs: number): void {
-    this.#errors[kind]++;
+    this.#counts[kind * COUNTS + ERRORS]++;
     if (reason === ErrorReason.none) return;
     this.#reasons[reason]++;
     if (reason === ErrorReason.deviceFault || reason === ErrorReason.uncorrectable) {
@@ -62,25 +66,26 @@ export class CommandMetrics {
   /** A reply leaves `durationMs` after its request came. */
   lasted(kind: CommandKind, durationMs: number): void {
     const durationUs = durationMs < 2_000_000 ? (durationMs * 1000) | 0 : 2_000_000_000;
-    this.#durationsUs[kind] += durationUs;
+    this.#counts[kind * COUNTS + DURATION_US] += durationUs;
     this.#latencies[kind * LATENCY_BUCKETS + latencyBucket(durationUs)]++;
   }
 
   /** Of each kind that has been asked for. */
   commands(): CommandFigures[] {
     return commandKinds.flatMap((command, kind) =>
-      this.#answered[kind] === 0 ? [] : [this.#figures(command, kind)],
+      this.#counts[kind * COUNTS + ANSWERED] === 0 ? [] : [this.#figures(command, kind)],
     );
   }
 
   #figures(command: CommandKindName, kind: number): CommandFigures {
     const first = kind * LATENCY_BUCKETS;
+    const counts = this.#counts.subarray(kind * COUNTS, (kind + 1) * COUNTS);
     return {
       command,
-      answered: this.#answered[kind],
-      errors: this.#errors[kind],
-      bytes: this.#bytes[kind],
-      durationSeconds: this.#durationsUs[kind] / 1e6,
+      answered: counts[ANSWERED],
+      errors: counts[ERRORS],
+      bytes: counts[BYTES],
+      durationSeconds: counts[DURATION_US] / 1e6,
       latencyCounts: [...this.#latencies.subarray(first, first + LATENCY_BUCKETS)],
     };
   }
@@ -97,9 +102,12 @@ export class CommandMetrics {
 
   /** Renews `rates`; `elapsedSeconds` since the last call. */
   sample(elapsedSeconds: number): void {
-    const read = this.#bytes[CommandKind.read];
-    const written = this.#bytes[CommandKind.write];
-    const operations = this.#answered.reduce((sum, count) => sum + count, 0);
+    const read = this.#counts[CommandKind.read * COUNTS + BYTES];
+    const written = this.#counts[CommandKind.write * COUNTS + BYTES];
+    const operations = commandKinds.reduce(
+      (sum, _, kind) => sum + this.#counts[kind * COUNTS + ANSWERED],
+      0,
+    );
     const [operationsBefore, readBefore, writtenBefore] = this.#before;
     this.rates = {
       operations: (operations - operationsBefore) / elapsedSeconds,

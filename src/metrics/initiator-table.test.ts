@@ -7,17 +7,25 @@ beforeEach(() => {
   table = new InitiatorTable();
 });
 
+/** The address `high` (two octets) and `low` (four), as the table reads it from memory. */
+function arrive(high: number, low: number, nowMs: number): number {
+  const octets = Buffer.alloc(6);
+  octets.writeUInt16BE(high);
+  octets.writeUInt32BE(low >>> 0, 2);
+  return table.arrived(octets.readUInt16LE(0), octets.readInt32LE(2), nowMs);
+}
+
 function ask(high: number, low: number, nowMs: number, times = 1): void {
   for (let time = 0; time < times; time++) {
-    const row = table.arrived(high, low, nowMs);
+    const row = arrive(high, low, nowMs);
     table.answered(row, CommandKind.read, 4096);
   }
 }
 
 test("counts by source address, the busiest first", () => {
   ask(0x5254, 0x00123456, 10, 3);
-  ask(0x5254, 0xfffffff0 | 0, 20);
-  const row = table.arrived(0x5254, 0x00123456, 30);
+  ask(0x5254, 0xfffffff0, 20);
+  const row = arrive(0x5254, 0x00123456, 30);
   table.repeated(row);
   table.sample(2);
   expect(table.figures()).toMatchObject([
@@ -52,7 +60,7 @@ test("a flood of forged addresses neither grows the table nor displaces who is a
 });
 
 test("a row with a request under way is not given away; its reply is counted for whom it is", () => {
-  const rows = Array.from({ length: 5000 }, (_, host) => table.arrived(1, host, 0));
+  const rows = Array.from({ length: 5000 }, (_, host) => arrive(1, host, 0));
   expect(rows).toContain(NO_INITIATOR);
   for (const row of rows) table.answered(row, CommandKind.write, 512);
   const figures = table.figures();

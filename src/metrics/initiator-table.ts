@@ -29,6 +29,19 @@ export const NO_INITIATOR = ROWS;
 /** Whoever has been silent for so long is forgotten before those who are active. */
 const IDLE_MS = 300_000;
 
+/** The counts of a row, side by side so that they lie in one line of the cache. */
+const COUNTS = 8;
+const OUTSTANDING = 0;
+const ANSWERED = 1;
+const ERRORS = 2;
+const READ_BYTES = 3;
+const WRITTEN_BYTES = 4;
+const RETRANSMISSIONS = 5;
+const FIRST_SEEN = 6;
+const LAST_SEEN = 7;
+
+const RATES = 3;
+
 /**
  * Who talks to us: a row for each source address, in typed arrays of a fixed size. An address
  * belongs to one of 128 sets of eight rows. When a set is full, the row gives way that was used least;
@@ -39,28 +52,31 @@ export class InitiatorTable {
   readonly #high = new Int32Array(ROWS);
   readonly #low = new Int32Array(ROWS);
   readonly #isUsed = new Uint8Array(ROWS);
-  readonly #outstanding = new Int32Array(ROWS + 1);
-  readonly #answered = new Float64Array(ROWS + 1);
-  readonly #errors = new Float64Array(ROWS + 1);
-  readonly #readBytes = new Float64Array(ROWS + 1);
-  readonly #writtenBytes = new Float64Array(ROWS + 1);
-  readonly #retransmissions = new Float64Array(ROWS + 1);
-  readonly #firstSeenMs = new Float64Array(ROWS + 1);
-  readonly #lastSeenMs = new Float64Array(ROWS + 1);
-  readonly #before = new Float64Array(ROWS * 3);
-  readonly #rates = new Float64Array(ROWS * 3);
+  readonly #counts = new Float64Array((ROWS + 1) * COUNTS);
+  readonly #before = new Float64Array(ROWS * RATES);
+  readonly #rates = new Float64Array(ROWS * RATES);
+  /** The address that came last, which is likely to come next. */
+  #lastHigh = -1;
+  #lastLow = 0;
+  #lastRow = NO_INITIATOR;
   /** Rows that were given to another address. */
   evictions = 0;
 
   /**
    * The row of a source address, made when it is new.
-   * @param high its first two octets  @param low the other four, as a signed number
+   * @param high its first two octets as they lie in memory, read as a number
+   * @param low the other four, the same way
    */
   arrived(high: number, low: number, nowMs: number): number {
-    const row = this.#rowOf(high, low, nowMs);
-    this.#lastSeenMs[row] = nowMs;
-    this.#outstanding[row]++;
-    return row;
+    if (low !== this.#lastLow || high !== this.#lastHigh) {
+      this.#lastRow = this.#rowOf(high, low, nowMs);
+      this.#lastHigh = high;
+      this.#lastLow = low;
+    }
+    const first = this.#lastRow * COUNTS;
+    this.#counts[first + OUTSTANDING]++;
+    this.#counts[first + LAST_SEEN] = nowMs;
+    return this.#lastRow;
   }
 
   #rowOf(high: number, low: number, nowMs: number): number {
@@ -69,75 +85,71 @@ export class InitiatorTable {
     for (let row = first; row < first + WAYS; row++) {
       if (this.#low[row] === low && this.#high[row] === high && this.#isUsed[row] === 1) return row;
     }
-    return this.#take(first, high, low, nowMs);
+    const row = this.#leastUseful(first, nowMs);
+    if (row === NO_INITIATOR) return row;
+    if (this.#isUsed[row] === 1) this.evictions++;
+    this.#isUsed[row] = 1;
+    this.#high[row] = high;
+    this.#low[row] = low;
+    this.#counts.fill(0, row * COUNTS, (row + 1) * COUNTS);
+    this.#counts[row * COUNTS + FIRST_SEEN] = nowMs;
+    this.#before.fill(0, row * RATES, (row + 1) * RATES);
+    this.#rates.fill(0, row * RATES, (row + 1) * RATES);
+    return row;
   }
 
-  #take(first: number, high: number, low: number, nowMs: number): number {
-    let victim = NO_INITIATOR;
+  /** The row of a set that gives way; none when all have requests under way. */
+  #leastUseful(first: number, nowMs: number): number {
+    let found = NO_INITIATOR;
     let leastWorth = Infinity;
     for (let row = first; row < first + WAYS; row++) {
-      if (this.#outstanding[row] > 0) continue;
+      if (this.#counts[row * COUNTS + OUTSTANDING] > 0) continue;
       const worth = this.#worth(row, nowMs);
       if (worth >= leastWorth) continue;
       leastWorth = worth;
-      victim = row;
+      found = row;
     }
-    if (victim === NO_INITIATOR) return NO_INITIATOR;
-    if (this.#isUsed[victim] === 1) this.evictions++;
-    this.#clear(victim);
-    this.#isUsed[victim] = 1;
-    this.#high[victim] = high;
-    this.#low[victim] = low;
-    this.#firstSeenMs[victim] = nowMs;
-    return victim;
+    return found;
   }
 
   /** Free rows go first, then those that are idle, then those that have done least. */
   #worth(row: number, nowMs: number): number {
     if (this.#isUsed[row] === 0) return -1;
-    if (nowMs - this.#lastSeenMs[row] > IDLE_MS) return 0;
-    return 1 + this.#answered[row];
-  }
-
-  #clear(row: number): void {
-    this.#answered[row] = 0;
-    this.#errors[row] = 0;
-    this.#readBytes[row] = 0;
-    this.#writtenBytes[row] = 0;
-    this.#retransmissions[row] = 0;
-    this.#before.fill(0, row * 3, row * 3 + 3);
-    this.#rates.fill(0, row * 3, row * 3 + 3);
+    if (nowMs - this.#counts[row * COUNTS + LAST_SEEN] > IDLE_MS) return 0;
+    return 1 + this.#counts[row * COUNTS + ANSWERED];
   }
 
   /** A request of this row has been answered. */
   answered(row: number, kind: CommandKind, bytes: number): void {
-    this.#outstanding[row]--;
-    this.#answered[row]++;
-    if (kind === CommandKind.read) this.#readBytes[row] += bytes;
-    else if (kind === CommandKind.write) this.#writtenBytes[row] += bytes;
+    const first = row * COUNTS;
+    this.#counts[first + OUTSTANDING]--;
+    this.#counts[first + ANSWERED]++;
+    if (kind === CommandKind.read) this.#counts[first + READ_BYTES] += bytes;
+    else if (kind === CommandKind.write) this.#counts[first + WRITTEN_BYTES] += bytes;
   }
 
   /** The answer was an error. */
   failed(row: number): void {
-    this.#errors[row]++;
+    this.#counts[row * COUNTS + ERRORS]++;
   }
 
   /** A request of this row will not be answered. */
   dropped(row: number): void {
-    this.#outstanding[row]--;
+    this.#counts[row * COUNTS + OUTSTANDING]--;
   }
 
   repeated(row: number): void {
-    this.#retransmissions[row]++;
+    this.#counts[row * COUNTS + RETRANSMISSIONS]++;
   }
 
   /** Renews the rates; `elapsedSeconds` since the last call. */
   sample(elapsedSeconds: number): void {
     for (let row = 0; row < ROWS; row++) {
       if (this.#isUsed[row] === 0) continue;
-      this.#renew(row * 3, this.#answered[row], elapsedSeconds);
-      this.#renew(row * 3 + 1, this.#readBytes[row], elapsedSeconds);
-      this.#renew(row * 3 + 2, this.#writtenBytes[row], elapsedSeconds);
+      const counts = row * COUNTS;
+      this.#renew(row * RATES, this.#counts[counts + ANSWERED], elapsedSeconds);
+      this.#renew(row * RATES + 1, this.#counts[counts + READ_BYTES], elapsedSeconds);
+      this.#renew(row * RATES + 2, this.#counts[counts + WRITTEN_BYTES], elapsedSeconds);
     }
   }
 
@@ -156,21 +168,25 @@ export class InitiatorTable {
   }
 
   #figuresOf(row: number): InitiatorFigures {
+    const counts = this.#counts.subarray(row * COUNTS, (row + 1) * COUNTS);
+    const [operations, readBytes, writtenBytes] = this.#rates.subarray(row * RATES);
     return {
-      mac: this.#high[row] * 2 ** 32 + (this.#low[row] >>> 0),
-      answered: this.#answered[row],
-      errors: this.#errors[row],
-      readBytes: this.#readBytes[row],
-      writtenBytes: this.#writtenBytes[row],
-      outstanding: this.#outstanding[row],
-      retransmissions: this.#retransmissions[row],
-      firstSeenMs: this.#firstSeenMs[row],
-      lastSeenMs: this.#lastSeenMs[row],
-      rates: {
-        operations: this.#rates[row * 3],
-        readBytes: this.#rates[row * 3 + 1],
-        writtenBytes: this.#rates[row * 3 + 2],
-      },
+      mac: macOf(this.#high[row], this.#low[row]),
+      answered: counts[ANSWERED],
+      errors: counts[ERRORS],
+      readBytes: counts[READ_BYTES],
+      writtenBytes: counts[WRITTEN_BYTES],
+      outstanding: counts[OUTSTANDING],
+      retransmissions: counts[RETRANSMISSIONS],
+      firstSeenMs: counts[FIRST_SEEN],
+      lastSeenMs: counts[LAST_SEEN],
+      rates: { operations, readBytes, writtenBytes },
     };
   }
+}
+
+/** Our processors have the least significant octet of a word first in memory, the wire the most. */
+function macOf(high: number, low: number): number {
+  const octets = [high, high >> 8, low, low >> 8, low >> 16, low >> 24];
+  return octets.reduce((mac, octet) => mac * 256 + (octet & 0xff), 0);
 }

@@ -1,5 +1,13 @@
-const SLOTS = 8192;
-const NOT_IN_FLIGHT = -1;
+const SLOTS = 2048;
+
+/** A slot is four words, so that it lies in one line of the cache. */
+const WORDS = 4;
+const FINGERPRINT = 0;
+const TAG = 1;
+/** Milliseconds, as they fit 32 bits. */
+const HEARD = 2;
+/** The frame that the request is in while it is not answered, counted from 1; 0 for none. */
+const FRAME = 3;
 
 /** Tags come round again; one that was used longer ago says nothing. */
 const TAG_LIFETIME_MS = 10_000;
@@ -14,37 +22,37 @@ const TAG_LIFETIME_MS = 10_000;
  * way. It cannot be told from somebody who reads the same block twice.
  */
 export class RecentRequests {
-  readonly #fingerprints = new Int32Array(SLOTS);
-  readonly #tags = new Int32Array(SLOTS);
-  readonly #heardMs = new Float64Array(SLOTS).fill(-Infinity);
-  /** The frame that the request is in while it is not answered. */
-  readonly #frames = new Int32Array(SLOTS).fill(NOT_IN_FLIGHT);
-  /** Of each frame of the arena. */
-  readonly #slots: Int32Array;
+  readonly #slots = new Int32Array(SLOTS * WORDS);
+  /** Of each frame of the arena: where its request is in `slots`. */
+  readonly #places: Int32Array;
 
   constructor(frameCount: number) {
-    this.#slots = new Int32Array(frameCount).fill(-1);
+    this.#places = new Int32Array(frameCount).fill(-1);
   }
 
   /** @returns whether the request has been heard before */
   hear(fingerprint: number, tag: number, frame: number, nowMs: number): boolean {
-    const slot = fingerprint & (SLOTS - 1);
-    const isSame = this.#fingerprints[slot] === fingerprint;
-    const hasSameTag = this.#tags[slot] === tag && nowMs - this.#heardMs[slot] < TAG_LIFETIME_MS;
-    const isRepetition = isSame && (hasSameTag || this.#frames[slot] !== NOT_IN_FLIGHT);
-    this.#fingerprints[slot] = fingerprint;
-    this.#tags[slot] = tag;
-    this.#heardMs[slot] = nowMs;
-    this.#frames[slot] = frame;
-    this.#slots[frame] = slot;
+    const slots = this.#slots;
+    const place = (fingerprint & (SLOTS - 1)) * WORDS;
+    const heard = nowMs | 0;
+    const isSame = slots[place + FINGERPRINT] === fingerprint;
+    const isRepetition =
+      isSame &&
+      (slots[place + FRAME] !== 0 ||
+        (slots[place + TAG] === tag && ((heard - slots[place + HEARD]) | 0) < TAG_LIFETIME_MS));
+    slots[place + FINGERPRINT] = fingerprint;
+    slots[place + TAG] = tag;
+    slots[place + HEARD] = heard;
+    slots[place + FRAME] = frame + 1;
+    this.#places[frame] = place;
     return isRepetition;
   }
 
   /** The request in this frame is no longer under way. */
   leave(frame: number): void {
-    const slot = this.#slots[frame];
-    if (slot === -1) return;
-    this.#slots[frame] = -1;
-    if (this.#frames[slot] === frame) this.#frames[slot] = NOT_IN_FLIGHT;
+    const place = this.#places[frame];
+    if (place === -1) return;
+    this.#places[frame] = -1;
+    if (this.#slots[place + FRAME] === frame + 1) this.#slots[place + FRAME] = 0;
   }
 }

@@ -16,7 +16,7 @@ export class RequestMeter {
   /** Replies that wait to leave: their duration is not known yet. */
   readonly #leavingMetrics: (CommandMetrics | null)[];
   readonly #leavingKinds: Uint8Array;
-  readonly #leavingArrivedMs: Float64Array;
+  readonly #leavingFrames: Int32Array;
   #leaving = 0;
   /** Of the batch. */
   #nowMs = 0;
@@ -28,7 +28,7 @@ export class RequestMeter {
     this.#arrivedMs = new Float64Array(frameCount);
     this.#leavingMetrics = Array.from({ length: frameCount }, () => null);
     this.#leavingKinds = new Uint8Array(frameCount);
-    this.#leavingArrivedMs = new Float64Array(frameCount);
+    this.#leavingFrames = new Int32Array(frameCount);
   }
 
   /** @param nowMs of a clock that only grows, the same one as in `leave` */
@@ -57,7 +57,7 @@ export class RequestMeter {
     const place = this.#leaving++;
     this.#leavingMetrics[place] = metrics;
     this.#leavingKinds[place] = kind;
-    this.#leavingArrivedMs[place] = this.#arrivedMs[frame];
+    this.#leavingFrames[place] = frame;
   }
 
   /** The reply says that the request failed. */
@@ -76,7 +76,8 @@ export class RequestMeter {
   leave(nowMs: number): void {
     for (let place = 0; place < this.#leaving; place++) {
       const kind = this.#leavingKinds[place] as CommandKind;
-      this.#leavingMetrics[place]?.lasted(kind, nowMs - this.#leavingArrivedMs[place]);
+      const arrivedMs = this.#arrivedMs[this.#leavingFrames[place]];
+      this.#leavingMetrics[place]?.lasted(kind, nowMs - arrivedMs);
     }
     this.#leaving = 0;
   }

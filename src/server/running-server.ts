@@ -1,6 +1,7 @@
 import type { ServerConfiguration, TargetConfiguration } from "../config/configuration.ts";
 import type { ControlApi, TargetStatus } from "../control/control-api.ts";
 import { ControlServer } from "../control/control-server.ts";
+import type { WebServer } from "../web/web-server.ts";
 import type { Log } from "../log/log.ts";
 import { findAccount, findGroupId } from "../system/account.ts";
 import { Privileges } from "./privileges.ts";
@@ -33,10 +34,12 @@ export interface ServerCore {
 export class RunningServer<Core extends ServerCore = ServerCore> {
   readonly core: Core;
   readonly #control: ControlServer | undefined;
+  readonly #web: WebServer | undefined;
 
-  private constructor(core: Core, control: ControlServer | undefined) {
+  private constructor(core: Core, control: ControlServer | undefined, web: WebServer | undefined) {
     this.core = core;
     this.#control = control;
+    this.#web = web;
   }
 
   /**
@@ -49,6 +52,7 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
     log: Log,
   ): Promise<RunningServer<Core>> {
     let control: ControlServer | undefined;
+    let web: WebServer | undefined;
     try {
       // What can be refused comes before what is made: a refused start leaves the disk as it was.
       const privileges = Privileges.of(configuration);
@@ -56,16 +60,19 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
       control = await controlServer(configuration, core.api);
       await core.acquire();
       await privileges?.drop(configuration, log);
+      web = await webServer(configuration, core.api);
       await core.open();
       await core.make();
       control?.begin();
       await core.begin();
+      web?.begin();
     } catch (error) {
+      await web?.close();
       await control?.abandon();
       await core.abandon();
       throw error;
     }
-    return new RunningServer(core, control);
+    return new RunningServer(core, control, web);
   }
 
   get api(): ControlApi {
@@ -82,9 +89,20 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
 
   /** Answers what is in flight, makes it durable and lets go of everything. */
   async stop(): Promise<void> {
+    await this.#web?.close();
     await this.#control?.close();
     await this.core.stop();
   }
+}
+
+/** Loaded only when it is wanted: with the library for Prometheus. */
+async function webServer(
+  { metrics }: ServerConfiguration,
+  api: ControlApi,
+): Promise<WebServer | undefined> {
+  if (metrics === undefined) return undefined;
+  const web = await import("../web/web-server.ts");
+  return web.WebServer.listen(api, metrics);
 }
 
 async function controlServer(

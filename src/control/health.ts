@@ -1,0 +1,52 @@
+import type { ServerStatus, TargetStatus } from "./control-api.ts";
+import type { StoreStatus } from "./store-api.ts";
+
+/** A disk that failed a request is reported for so long. */
+const FAULT_REMEMBERED_MS = 300_000;
+
+/** Below this a store will soon refuse writes. */
+const LEAST_FREE_BYTES = 256 * 2 ** 20;
+
+/** One thing that is wrong, in one line for people. */
+export interface HealthProblem {
+  /** What it concerns: "e1.0", "eth0", the folder of a store. */
+  readonly subject: string;
+  readonly problem: string;
+}
+
+/** What is wrong with a server; nothing when all is well. */
+export function healthProblems(status: ServerStatus, nowMs = Date.now()): HealthProblem[] {
+  return [
+    ...status.ports
+      .filter(({ up }) => !up)
+      .map((port) => ({ subject: port.interface, problem: "the link is down" })),
+    ...status.targets.flatMap((target) => targetProblems(target, nowMs)),
+    ...status.stores.flatMap(storeProblems),
+  ];
+}
+
+/** Whether it can serve anybody at all. */
+export function isReady(status: ServerStatus): boolean {
+  return status.ports.some(({ up }) => up);
+}
+
+function targetProblems(target: TargetStatus, nowMs: number): HealthProblem[] {
+  const { faulted } = target;
+  if (faulted === null || nowMs - Date.parse(faulted) > FAULT_REMEMBERED_MS) return [];
+  const problem = `the disk failed a request at ${faulted}`;
+  return [{ subject: `e${target.shelf}.${target.slot}`, problem }];
+}
+
+function storeProblems(store: StoreStatus): HealthProblem[] {
+  const problems: string[] = [];
+  if (store.damagedBlobs > 0) {
+    problems.push(`${store.damagedBlobs} blobs are damaged; aoed verify says what they belong to`);
+  }
+  if (store.collected !== null && store.collected.failure !== null) {
+    problems.push(`the last garbage collection failed: ${store.collected.failure}`);
+  }
+  if (store.freeBytes !== null && store.freeBytes < LEAST_FREE_BYTES) {
+    problems.push(`its disk has ${Math.floor(store.freeBytes / 2 ** 20)} MiB left`);
+  }
+  return problems.map((problem) => ({ subject: store.path, problem }));
+}
