@@ -2,6 +2,7 @@ import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Responder } from "../aoe/responder.ts";
 import { FrameArena } from "../arena/frame-arena.ts";
 import { AtaEngine } from "../ata/ata-engine.ts";
+import type { CommandMetrics } from "../metrics/command-metrics.ts";
 import type { BlockRequest, BlockStorage } from "../storage/block-storage.ts";
 import { openMemoryStorage } from "../storage/memory-storage.ts";
 import { TargetManager } from "../target/target-manager.ts";
@@ -79,6 +80,7 @@ describe("FrameService", () => {
   let storage: BlockStorage;
   let port: ScriptedPort;
   let responder: Responder;
+  let metrics: CommandMetrics;
   let service: FrameService;
   let floods: number[];
 
@@ -89,7 +91,8 @@ describe("FrameService", () => {
     storage = openMemoryStorage({ sizeBytes: 64 * 512 }, arena);
     port = new ScriptedPort(arena);
     const targets = new TargetManager();
-    targets.add({ shelf: 1, slot: 0, storage, allow: [], ...volatileState });
+    const target = targets.add({ shelf: 1, slot: 0, storage, allow: [], ...volatileState });
+    metrics = target.metrics;
     const engine = new AtaEngine("test");
     const identity = { bufferCount: 64, firmwareVersion: 1 };
     responder = new Responder({ arena, targets, engine, identity });
@@ -138,6 +141,31 @@ describe("FrameService", () => {
     await Promise.resolve();
     expect(port.calls).toEqual(["receive 3", "transmit 3"]);
     expect(responder.inFlight).toBe(0);
+  });
+
+  test("a request lasts from when it is taken up until its reply leaves", async () => {
+    const held: BlockRequest[] = [];
+    const measured = (): number => metrics.commands()[0].durationSeconds;
+    nowMs = 100;
+    port.waiting = [request(READ)];
+    port.onReadable?.();
+    expect(measured()).toBe(0);
+    vi.spyOn(storage, "read").mockImplementation((pending) => void held.push(pending));
+    nowMs = 200;
+    port.waiting = [request(READ)];
+    port.onReadable?.();
+    nowMs = 450;
+    for (const pending of held) pending.completed();
+    await Promise.resolve();
+    expect(measured()).toBe(0.25);
+    vi.mocked(storage.read).mockRestore();
+    // So many that senders have turns of their own.
+    nowMs = 600;
+    port.waiting = Array.from({ length: 200 }, () => request(READ));
+    port.onReadable?.();
+    port.onReadable?.();
+    expect(metrics.commands()[0].answered).toBe(202);
+    expect(measured()).toBe(0.25);
   });
 
   test("frames that waited while the process stood still are dropped, and counted", () => {

@@ -192,6 +192,7 @@ export class FrameService {
     const count = served.port.receive(BATCH_FRAMES);
     if (count === 0) return 0;
     const { frames, lengths } = served.port.received;
+    this.#responder.meter.beginBatch(this.#clock());
     this.#isInBatch = true;
     for (let index = 0; index < count; index++) {
       this.#responder.handle(served, frames[index], lengths[index]);
@@ -214,6 +215,7 @@ export class FrameService {
   /** Executes a batch of those that wait, in the order of their turns. */
   #executeBatch(served: ServedPort): void {
     const { waiting } = served;
+    this.#responder.meter.beginBatch(this.#clock());
     this.#isInBatch = true;
     for (let index = 0; index < BATCH_FRAMES; index++) {
       const frame = waiting.take();

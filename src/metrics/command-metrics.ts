@@ -16,7 +16,7 @@ export interface CommandFigures {
   readonly errors: number;
   /** Of data, either way. */
   readonly bytes: number;
-  /** Of all replies together, from the arrival of the request to the reply's way to the kernel. */
+  /** Of all replies together, from when the request is taken up until the reply goes to the kernel. */
   readonly durationSeconds: number;
   /** How many took how long: see latency-buckets.ts. */
   readonly latencyCounts: readonly number[];

@@ -178,7 +178,7 @@ function commandFamilies(status: ServerStatus): MetricFamily[] {
     { metricName: `${name}_sum`, labels: labels(figures), value: figures.durationSeconds },
     { metricName: `${name}_count`, labels: labels(figures), value: sum(figures.latencyCounts) },
   ]);
-  const help = "From the arrival of a request to its reply.";
+  const help = "From when a request is taken up to its reply.";
   return [
     ...each("counter", commands, labels, [
       ["aoe_commands_total", "Commands answered.", ({ answered }) => answered],
