@@ -150,7 +150,8 @@ describe("FrameService", () => {
     port.waiting = [request(READ)];
     port.onReadable?.();
     expect(measured()).toBe(0);
-    vi.spyOn(storage, "read").mockImplementation((pending) => void held.push(pending));
+    const reads = vi.spyOn(storage, "read");
+    reads.mockImplementation((pending) => void held.push(pending));
     nowMs = 200;
     port.waiting = [request(READ)];
     port.onReadable?.();
@@ -158,7 +159,7 @@ describe("FrameService", () => {
     for (const pending of held) pending.completed();
     await Promise.resolve();
     expect(measured()).toBe(0.25);
-    vi.mocked(storage.read).mockRestore();
+    reads.mockRestore();
     // So many that senders have turns of their own.
     nowMs = 600;
     port.waiting = Array.from({ length: 200 }, () => request(READ));
