@@ -9,6 +9,7 @@
 #define _GNU_SOURCE
 #include "shim.h"
 
+#include <pthread.h>
 #include <string.h>
 
 #define BLOCK_BYTES 64
@@ -231,8 +232,14 @@ static bool is_accelerated(void)
 
 #endif
 
-/* Asked once: in a virtual machine the question leaves the machine. */
+/* Asked once, for all threads: in a virtual machine the question leaves the machine. */
 static bool accelerated;
+static pthread_once_t asked = PTHREAD_ONCE_INIT;
+
+static void ask(void)
+{
+    accelerated = is_accelerated();
+}
 
 /* The end of a message: what does not fill a block, the bit 1, and the length in bits. */
 static size_t pad(uint8_t tail[2 * BLOCK_BYTES], const uint8_t *message, size_t length_bytes)
@@ -327,7 +334,7 @@ static napi_value hash_is_accelerated(napi_env env, napi_callback_info info)
 
 void shim_register_hash(napi_env env, napi_value exports)
 {
-    accelerated = is_accelerated();
+    pthread_once(&asked, ask);
     shim_export_function(env, exports, "hashPieces", hash_pieces);
     shim_export_function(env, exports, "hashPiecesPortable", hash_pieces_portable);
     shim_export_function(env, exports, "hashIsAccelerated", hash_is_accelerated);

@@ -60,38 +60,43 @@ function everyThread(served: Served, field: string): string[] {
 
 const four = (id: number) => Array.from({ length: 4 }, () => id).join("\t");
 
-test("after the start every thread is the user's, without privileges and ways to get them", async () => {
-  configure(`user = "${USER}"\nstate_dir = "state"`);
-  mkdirSync(place.path("disks"));
-  chownSync(place.path("disks"), USER_ID, GROUP_ID);
-  const served = await server.serve("--config", "aoed.toml");
-  // Requests of all kinds, so that the threads that serve them have been started.
-  expect(await server.did("ping", "1.0", "-i", "client0", "--identify")).toMatch(/4 of 4 answered/);
-  await server.did("snapshot", "create", "e1.1", "--socket", "state/control.sock");
+test.each([1, 2])(
+  "with workers = %i every thread is the user's after the start, without privileges and ways to get them",
+  async (workers) => {
+    configure(`user = "${USER}"\nstate_dir = "state"\nworkers = ${workers}`);
+    mkdirSync(place.path("disks"));
+    chownSync(place.path("disks"), USER_ID, GROUP_ID);
+    const served = await server.serve("--config", "aoed.toml");
+    // Requests of all kinds, so that the threads that serve them have been started.
+    expect(await server.did("ping", "1.0", "-i", "client0", "--identify")).toMatch(
+      /4 of 4 answered/,
+    );
+    await server.did("snapshot", "create", "e1.1", "--socket", "state/control.sock");
 
-  expect(everyThread(served, "Uid")).toEqual([four(USER_ID)]);
-  expect(everyThread(served, "Gid")).toEqual([four(GROUP_ID)]);
-  expect(everyThread(served, "Groups")).toEqual([String(GROUP_ID)]);
-  expect(everyThread(served, "NoNewPrivs")).toEqual(["1"]);
-  for (const set of ["CapInh", "CapPrm", "CapEff", "CapAmb"]) {
-    expect({ set, values: everyThread(served, set) }).toEqual({ set, values: ["0".repeat(16)] });
-  }
-  expect(everyThread(served, "Name").length, "several kinds of threads").toBeGreaterThan(2);
-  expect(statSync(place.path("disks/disk.img")).uid).toBe(USER_ID);
+    expect(everyThread(served, "Uid")).toEqual([four(USER_ID)]);
+    expect(everyThread(served, "Gid")).toEqual([four(GROUP_ID)]);
+    expect(everyThread(served, "Groups")).toEqual([String(GROUP_ID)]);
+    expect(everyThread(served, "NoNewPrivs")).toEqual(["1"]);
+    for (const set of ["CapInh", "CapPrm", "CapEff", "CapAmb"]) {
+      expect({ set, values: everyThread(served, set) }).toEqual({ set, values: ["0".repeat(16)] });
+    }
+    expect(everyThread(served, "Name").length, "several kinds of threads").toBeGreaterThan(2);
+    expect(statSync(place.path("disks/disk.img")).uid).toBe(USER_ID);
 
-  // An interface that comes back is served without any privilege.
-  namespace.run("ip", "link", "delete", "server0");
-  namespace.run("ip", "link", "add", "server0", "type", "veth", "peer", "name", "client0");
-  for (const name of ["server0", "client0"]) namespace.run("ip", "link", "set", name, "up");
-  const ping = ["ping", "1.0", "-i", "client0", "-c", "1", "--timeout", "300ms"];
-  let answered = false;
-  for (let tries = 0; tries < 50 && !answered; tries++) {
-    answered = (await server.aoed(...ping)).code === 0;
-  }
-  expect(answered).toBe(true);
-  expect(await server.stop(served, "SIGTERM")).toBe(0);
-  expect(existsSync(place.path("state/control.sock"))).toBe(false);
-});
+    // An interface that comes back is served without any privilege.
+    namespace.run("ip", "link", "delete", "server0");
+    namespace.run("ip", "link", "add", "server0", "type", "veth", "peer", "name", "client0");
+    for (const name of ["server0", "client0"]) namespace.run("ip", "link", "set", name, "up");
+    const ping = ["ping", "1.0", "-i", "client0", "-c", "1", "--timeout", "300ms"];
+    let answered = false;
+    for (let tries = 0; tries < 50 && !answered; tries++) {
+      answered = (await server.aoed(...ping)).code === 0;
+    }
+    expect(answered).toBe(true);
+    expect(await server.stop(served, "SIGTERM")).toBe(0);
+    expect(existsSync(place.path("state/control.sock"))).toBe(false);
+  },
+);
 
 test("what the user may not use is refused with the way out", async () => {
   mkdirSync(place.path("state"), { mode: 0o700 });

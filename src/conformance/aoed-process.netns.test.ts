@@ -13,7 +13,7 @@ const NUMBERS = [1, 2, 8, 9, 13, 15, 16, 25, 52, 64, 70, 72, 73, 74, 75, 76, 77,
 const VOLUME_NUMBERS = [33, 35, 39, 42, 47, 73, 76, 77];
 
 /** Of these, what concerns several targets, the interface, or the life of a process. */
-const WORKERS_NUMBERS = [6, 16, 27, 52, 64, 70, 72, 73, 74, 75, 77, 79];
+const WORKERS_NUMBERS = [6, 27, 52, 72, 73, 74, 75, 77, 79];
 
 const servers = [
   { title: "bin/aoed on a real interface", numbers: NUMBERS, start: () => new AoedProcess() },
