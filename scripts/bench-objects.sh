@@ -1,0 +1,21 @@
+#!/bin/bash
+# Volumes in an object store beside volumes in a local one: starts a Ceph object gateway, measures,
+# and prints the figures as JSON. Without the gateway's packages a folder plays the object store.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+folder=$(mktemp -d)
+stop() {
+    for file in "$folder"/radosgw/run/*.pid; do
+        [ -e "$file" ] || continue
+        kill "$(cat "$file")" 2>/dev/null || true
+    done
+    sleep 1
+    rm -rf "$folder"
+}
+trap stop EXIT
+if scripts/install-test-packages.sh objects; then
+    scripts/start-radosgw.sh "$folder/radosgw"
+    # shellcheck source=/dev/null
+    . "$folder/radosgw/radosgw.env"
+fi
+bin/node bench/object-store.ts
