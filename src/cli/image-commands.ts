@@ -22,7 +22,10 @@ function addImport(program: Command): void {
     .command("import")
     .description("make a volume, and a snapshot of it, of an image file or a block device")
     .argument("<image>", "file or block device")
-    .option("--into <store>", "folder of the store, made when it is missing; else the server's")
+    .option(
+      "--into <store>",
+      "the store (folder or file), made when it is missing; else the server's",
+    )
     .requiredOption("--volume <name>", "name of the new volume")
     .option("--block-size <size>", "unit of deduplication, 512 to 64KiB; 4KiB by default");
   withCommonOptions(command)
@@ -46,7 +49,7 @@ function addExport(program: Command): void {
     .description("write a volume or a snapshot to a sparse image file")
     .argument("<what>", "name of a volume, its target, or a snapshot's id")
     .argument("<file>", "image file to make")
-    .option("--from <store>", "folder of the store; else the server's")
+    .option("--from <store>", "the store (folder or file); else the server's")
     .option("--overwrite", "take the place of a file that is there");
   withCommonOptions(command)
     .addHelpText(
@@ -71,8 +74,11 @@ function addSend(program: Command): void {
     .command("send")
     .description("move a snapshot to another store")
     .argument("<snapshot>", "its id")
-    .requiredOption("--to <store>", "folder of the other store, made when it is missing")
-    .option("--from <store>", "folder of the store that has it; else the server's")
+    .requiredOption(
+      "--to <store>",
+      "the other store, made when it is missing: its folder, or a file that says where it is",
+    )
+    .option("--from <store>", "the store (folder or file) that has it; else the server's")
     .option("--volume <name>", "name of the volume at the receiver, when it is to be another");
   withCommonOptions(command)
     .addHelpText(
@@ -91,8 +97,11 @@ function addReceive(program: Command): void {
     .command("receive")
     .description("fetch a snapshot from another store")
     .argument("<snapshot>", "its id in the other store")
-    .requiredOption("--from <store>", "folder of the other store")
-    .option("--to <store>", "folder of the store that gets it; else the server's")
+    .requiredOption(
+      "--from <store>",
+      "the other store: its folder, or a file that says where it is",
+    )
+    .option("--to <store>", "the store (folder or file) that gets it; else the server's")
     .option("--volume <name>", "name of the volume at the receiver, when it is to be another");
   withCommonOptions(command)
     .addHelpText(

@@ -1,5 +1,6 @@
-import { realpathSync } from "node:fs";
+import { realpathSync, statSync } from "node:fs";
 import { dirname, resolve } from "node:path";
+import { loadStoreFile } from "../config/load.ts";
 import { controlSocketIn, likelyControlSockets } from "../config/state-directory.ts";
 import type { StoreApi, StoreStatus } from "../control/store-api.ts";
 import { systemErrorCode, UsageError } from "../errors.ts";
@@ -8,7 +9,7 @@ import { RemoteStore } from "./remote-store.ts";
 
 /** Options that say which store a command is about. */
 export interface StoreOptions {
-  /** The store's folder. */
+  /** The store's folder, or a file that says where it is. */
   readonly store?: string;
   /** The control socket of the server that has it. */
   readonly socket?: string;
@@ -29,10 +30,10 @@ export async function withStore<Result>(
   const { socket, store } = options;
   const path = store === undefined ? undefined : resolve(store);
   if (path === undefined || socket !== undefined) {
-    return throughServer(socket, path, action);
+    return throughServer(socket, path === undefined ? undefined : folderOf(path), action);
   }
   const holder = await serverWith(path);
-  if (holder !== undefined) return throughServer(holder, path, action);
+  if (holder !== undefined) return throughServer(holder, folderOf(path), action);
   return directly(path, create, action);
 }
 
@@ -53,7 +54,7 @@ async function throughServer<Result>(
 
 /** The control socket of the server that has this store open, if one answers where they do. */
 export async function serverWith(path: string): Promise<string | undefined> {
-  const wanted = realPath(path);
+  const wanted = realPath(folderOf(path));
   // The store of a server without a configuration lies beside its socket.
   const sockets = new Set([controlSocketIn(dirname(wanted)), ...likelyControlSockets()]);
   for (const socket of sockets) {
@@ -91,6 +92,12 @@ async function directly<Result>(
   } finally {
     await pool.close();
   }
+}
+
+/** The folder of a store that is named by it, or by a file that says where it is. */
+function folderOf(path: string): string {
+  const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+  return isFile ? loadStoreFile(path).path : path;
 }
 
 function realPath(path: string): string {

@@ -22,7 +22,7 @@ function storeCommand(parent: Command, name: string, description: string): Comma
   return parent
     .command(name)
     .description(description)
-    .option("--store <folder>", "store to work on")
+    .option("--store <store>", "store to work on: its folder, or a file that says where it is")
     .option("--socket <path>", "control socket of the running server")
     .option("--json", "answer in JSON");
 }

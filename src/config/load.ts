@@ -11,10 +11,17 @@ import type {
   ServerConfiguration,
   TargetConfiguration,
 } from "./configuration.ts";
+import type { ObjectStoreSettings } from "../object/object-store-settings.ts";
 import { type KeyPath, type KeyPositions, locateKeys } from "./key-locator.ts";
 import { isLocal } from "./metrics-address.ts";
 import { nearest } from "./nearest.ts";
-import { objectStoreSchemas } from "./object-store-keys.ts";
+import { type FrontConfiguration, frontOf } from "./front-keys.ts";
+import {
+  objectStoreOf,
+  objectStoreRules,
+  objectStoreSchemas,
+  storeFileSchema,
+} from "./object-store-keys.ts";
 import type { RuleViolation } from "./rules.ts";
 import { portConflict, targetConflicts, targetRules, toTargetConfiguration } from "./rules.ts";
 import { controlSocketIn, defaultStateDirectory } from "./state-directory.ts";
@@ -104,6 +111,25 @@ export function parseConfiguration(
   return new Reader(document, locateKeys(text), path, options).read();
 }
 
+/** Where a store is, for commands that work on one. */
+export interface StoreLocation {
+  /** The store's folder, or the one in front of an object store; absolute. */
+  readonly path: string;
+  readonly objectStore: ObjectStoreSettings | undefined;
+  readonly front: FrontConfiguration;
+  /** Beside a server that has it: nothing is written. */
+  readonly readOnly: boolean;
+}
+
+/**
+ * Reads a file that describes a store with the keys of [target.cas], without that heading.
+ * @throws ConfigurationError, UsageError
+ */
+export function loadStoreFile(path: string): StoreLocation {
+  const text = readText(path);
+  return new Reader(parseToml(text, path), locateKeys(text), path, {}).readStore();
+}
+
 type Table = Record<string, unknown>;
 
 const casTables = { snapshots: snapshotsSchema, ...objectStoreSchemas };
@@ -154,11 +180,35 @@ class Reader {
     this.#unknownKeys(this.#document, [], ["server", "target"]);
     const server = this.#server();
     const targets = this.#targets();
-    if (this.#problems.length > 0 || server === undefined) {
-      const inOrder = this.#problems.toSorted((a, b) => a.line - b.line || a.column - b.column);
-      throw new ConfigurationError(inOrder, this.#path);
-    }
+    if (this.#problems.length > 0 || server === undefined) throw this.#error();
     return { server, targets };
+  }
+
+  readStore(): StoreLocation {
+    const tables = Object.entries(objectStoreSchemas);
+    this.#unknownKeys(this.#document, [], Object.keys(storeFileSchema.entries));
+    for (const [name, { entries }] of tables) {
+      const table = this.#document[name];
+      if (isTable(table)) this.#unknownKeys(table, [name], Object.keys(entries));
+    }
+    const keys = this.#parse(storeFileSchema, this.#document, []);
+    if (keys === undefined) throw this.#error();
+    if (keys.path === undefined) this.#problem(["path"], "is missing; name a local folder");
+    this.#violations(objectStoreRules(keys), []);
+    if (this.#problems.length > 0 || keys.path === undefined) throw this.#error();
+    const folder = dirname(this.#path);
+    return {
+      path: resolve(folder, keys.path),
+      objectStore: objectStoreOf(keys, folder),
+      front: frontOf(keys),
+      readOnly: keys.read_only,
+    };
+  }
+
+  /** All problems so far, in the order of the file. */
+  #error(): ConfigurationError {
+    const inOrder = this.#problems.toSorted((a, b) => a.line - b.line || a.column - b.column);
+    return new ConfigurationError(inOrder, this.#path);
   }
 
   #server(): ServerConfiguration | undefined {
@@ -291,7 +341,7 @@ class Reader {
     }
   }
 
-  #parse<Schema extends typeof serverSchema | typeof targetSchema>(
+  #parse<Schema extends typeof serverSchema | typeof targetSchema | typeof storeFileSchema>(
     schema: Schema,
     table: Table,
     place: KeyPath,

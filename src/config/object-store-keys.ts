@@ -1,7 +1,9 @@
 import { resolve } from "node:path";
 import * as v from "valibot";
 import type { ObjectStoreSettings } from "../object/object-store-settings.ts";
-import { flag, pathSuchAs, readWith } from "./values.ts";
+import { BLOB_STORES } from "./configuration.ts";
+import { frontEntries } from "./front-keys.ts";
+import { flag, oneOf, pathSuchAs, readWith } from "./values.ts";
 
 /**
  * The tables of object stores in [target.cas]: where a store is, and which files hold secrets. No
@@ -91,6 +93,17 @@ export const azureSchema = v.object({
   account_key_file: v.optional(secretFile),
   sas_token_file: v.optional(secretFile),
   unsafe_single_writer: v.optional(flag, false),
+});
+
+/** A file that says where a store is, for commands: the keys of [target.cas] that do so. */
+export const storeFileSchema = v.object({
+  blob_store: v.optional(oneOf(BLOB_STORES, "a blob store"), "file"),
+  path: v.optional(pathSuchAs("/data/aoe-store")),
+  read_only: v.optional(flag, false),
+  ...frontEntries,
+  directory: v.optional(directorySchema),
+  s3: v.optional(s3Schema),
+  azure: v.optional(azureSchema),
 });
 
 /** The tables, by the `blob_store` that each is for. */

@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { mkdir, rename, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,7 @@ import { NodeDisk } from "../blob/node-disk.ts";
 import { SUPERBLOCK_NAME } from "../blob/segment-format.ts";
 import { CasStore } from "../cas/cas-store.ts";
 import type { FrontConfiguration } from "../config/front-keys.ts";
+import { loadStoreFile, type StoreLocation } from "../config/load.ts";
 import { UsageError } from "../errors.ts";
 import { ObjectFault } from "../object/object-store.ts";
 import type { ObjectStoreSettings } from "../object/object-store-settings.ts";
@@ -39,8 +40,24 @@ export function isStore(folder: string): boolean {
   return existsSync(join(folder, SUPERBLOCK_NAME)) || existsSync(join(folder, REMOTE_NAME));
 }
 
-/** The place that is meant by a folder alone. */
-export function placeOf(folder: string): StorePlace {
+/**
+ * The place that is meant by a path alone: a folder, or a file that says where a store is.
+ * @throws UsageError
+ */
+export function placeOf(path: string): StorePlace {
+  return isFile(path) ? placeIn(loadStoreFile(path)) : placeOfFolder(path);
+}
+
+function isFile(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false })?.isFile() === true;
+}
+
+function placeIn({ path, objectStore, front, readOnly }: StoreLocation): StorePlace {
+  if (objectStore === undefined) return { path };
+  return { path, remote: { settings: objectStore, front, readOnly } };
+}
+
+function placeOfFolder(folder: string): StorePlace {
   const file = join(folder, REMOTE_NAME);
   if (!existsSync(file)) return { path: folder };
   try {

@@ -37,23 +37,22 @@ export class StorePool {
 
   /**
    * Opens a store for one more user.
-   * @param place a folder, or more than that for an object store that was never used from there
+   * @param place a folder, a file that says where a store is, or all that such a file says
    * @param create whether to make one in a folder that has none
    * @throws UsageError when it is locked, damaged or missing
    */
   acquire(place: string | StorePlace, create: boolean): Promise<OpenStore> {
     return this.#mutex.run(async () => {
-      const folder = typeof place === "string" ? place : place.path;
+      const whole = typeof place === "string" ? placeOf(place) : place;
+      const folder = whole.path;
       const open = this.find(folder) as PooledStore | undefined;
       if (open !== undefined) {
         open.users++;
         return open;
       }
-      const isRemote = typeof place !== "string" && place.remote !== undefined;
-      if (!create && !isRemote && !isStore(folder)) {
+      if (!create && whole.remote === undefined && !isStore(folder)) {
         throw new UsageError(`there is no store in ${folder}; check the path`);
       }
-      const whole = typeof place === "string" ? placeOf(place) : place;
       const cas = await openStoreAt(whole, this.#log);
       const store = { path: realFolder(folder), cas, users: 1 };
       this.#stores.set(store.path, store);
