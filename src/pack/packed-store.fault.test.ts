@@ -2,6 +2,7 @@ import { expect, test } from "vitest";
 import { FrameArena } from "../arena/frame-arena.ts";
 import { batchOf, blobOf, RecordedNotes } from "../blob/blob-store.compliance.ts";
 import { CrashDisk } from "../blob/crash-disk.testing.ts";
+import { FileStore } from "../blob/file-store.ts";
 import { hashOf } from "../blob/hash.ts";
 import { CasStore } from "../cas/cas-store.ts";
 import { FaultObjectStore } from "../object/fault-object-store.ts";
@@ -131,50 +132,56 @@ test("a forced takeover fences the owner at its next head or renewal", async () 
   expect(arena.bytes[2 * 8 * SECTOR_BYTES]).toBe(0);
 });
 
-test("the store is away for a minute: nothing fails, writes wait at the limit, then all is sent", async () => {
-  const bucket = new MemoryBucket();
-  const clock = new TestClock();
-  const objects = new FaultObjectStore(new MemoryObjectStore(bucket));
-  const disk = await openDisk({ objects, clock, maxDirtyBytes: 256 * 1024 });
-  for (let block = 0; block < 16; block++) await disk.request("write", block, 1 + block).done;
+test.each(["durable", "writeback"] as const)(
+  "%s: the store is away for a minute, nothing fails, writes wait at the limit, then all is sent",
+  async (durability) => {
+    const bucket = new MemoryBucket();
+    const clock = new TestClock();
+    const objects = new FaultObjectStore(new MemoryObjectStore(bucket));
+    const disk = await openDisk({ objects, clock, maxDirtyBytes: 256 * 1024 }, durability);
+    for (let block = 0; block < 16; block++) await disk.request("write", block, 1 + block).done;
+    await disk.volume.drain();
   await clock.advance(5000, 100);
-  expect(disk.cas.store.remote?.dirtyBytes).toBe(0);
+    expect(disk.cas.store.remote?.dirtyBytes).toBe(0);
 
-  objects.decide = () => "unavailable";
-  const writes: Request[] = [];
-  for (let second = 0; second < 60; second++) {
-    for (let count = 0; count < 4; count++) {
-      writes.push(disk.request("write", 64 + writes.length, 0x80 + (writes.length % 64)));
-      await settle(2);
+    objects.decide = () => "unavailable";
+    const writes: Request[] = [];
+    for (let second = 0; second < 60; second++) {
+      for (let count = 0; count < 4; count++) {
+        writes.push(disk.request("write", 64 + writes.length, 0x80 + (writes.length % 64)));
+        await settle(2);
+      }
+      // What is here is read as ever.
+      expect(await disk.request("read", second % 16).done).toBe(BlockStatus.ok);
+      await clock.advance(1000, 250);
     }
-    // What is here is read as ever.
-    expect(await disk.request("read", second % 16).done).toBe(BlockStatus.ok);
-    await clock.advance(1000, 250);
-  }
-  const done = writes.filter(({ isDone }) => isDone).length;
-  expect(done).toBeGreaterThan(30);
-  expect(done).toBeLessThan(writes.length);
-  expect(disk.cas.store.remote?.dirtyBytes).toBeGreaterThan(200 * 1024);
-  expect(disk.cas.store.remote?.lagMs).toBeGreaterThan(50_000);
-  expect(disk.cas.store.remote?.trouble).toMatch(/unavailable/);
+    const done = writes.filter(({ isDone }) => isDone).length;
+    expect(done).toBeGreaterThan(30);
+    // Those in memory have their own limit.
+    if (durability === "durable") expect(done).toBeLessThan(writes.length);
+    expect(disk.cas.store.remote?.dirtyBytes).toBeGreaterThan(200 * 1024);
+    expect(disk.cas.store.remote?.lagMs).toBeGreaterThan(50_000);
+    expect(disk.cas.store.remote?.trouble).toMatch(/unavailable/);
 
-  objects.decide = () => undefined;
-  await clock.advance(20_000, 250);
-  for (const write of writes) expect(await write.done).toBe(BlockStatus.ok);
-  await clock.advance(5000, 100);
-  expect(disk.cas.store.remote).toMatchObject({ dirtyBytes: 0, lagMs: 0, trouble: null });
+    objects.decide = () => undefined;
+    await clock.advance(20_000, 250);
+    for (const write of writes) expect(await write.done).toBe(BlockStatus.ok);
+  await disk.volume.drain();
+    await clock.advance(5000, 100);
+    expect(disk.cas.store.remote).toMatchObject({ dirtyBytes: 0, lagMs: 0, trouble: null });
 
-  const elsewhere = await openDisk({
-    objects: new MemoryObjectStore(copyBucket(bucket)),
-    clock,
-    takeOver: true,
-  });
-  for (let block = 0; block < writes.length; block++) {
-    expect(await elsewhere.request("read", 64 + block).done).toBe(BlockStatus.ok);
-    const at = ((64 + block) % 64) * 8 * SECTOR_BYTES;
-    expect(arena.bytes[at]).toBe(0x80 + (block % 64));
-  }
-});
+    const elsewhere = await openDisk({
+      objects: new MemoryObjectStore(copyBucket(bucket)),
+      clock,
+      takeOver: true,
+    });
+    for (let block = 0; block < writes.length; block++) {
+      expect(await elsewhere.request("read", 64 + block).done).toBe(BlockStatus.ok);
+      const at = ((64 + block) % 64) * 8 * SECTOR_BYTES;
+      expect(arena.bytes[at]).toBe(0x80 + (block % 64));
+    }
+  },
+);
 
 test("wrong bytes are asked for again, and never handed out", async () => {
   const bucket = new MemoryBucket();
@@ -261,4 +268,31 @@ test("a folder with writes that nobody else has is never given up silently", asy
   await closing;
   const again = open({ objects: new MemoryObjectStore(bucket), clock, disk: left });
   await expect(again).rejects.toThrow(/test has written to .* since .* move .* away/);
+});
+
+test("a local store becomes one in an object store, with all that it had", async () => {
+  const bucket = new MemoryBucket();
+  const clock = new TestClock();
+  const disk = new CrashDisk();
+  const local = await FileStore.open({
+    disk,
+    reader: new RecordedNotes(),
+    segmentBytes: SEGMENT_BYTES,
+  });
+  const blobs = Array.from({ length: 100 }, (_, place) => blobOf(`blob ${place} `));
+  for (const [place, blob] of blobs.entries()) {
+    await batchOf([blob], [`note ${place}`]).appendTo(local);
+    if (place % 30 === 29) await local.checkpoint(() => new Uint8Array(Buffer.from(`to ${place}`)));
+  }
+  await local.close();
+  const options = { objects: new MemoryObjectStore(bucket), clock, disk };
+  const front = await open(options);
+  const closing = front.close();
+  await clock.advance(10_000, 100);
+  await closing;
+  const notes = new RecordedNotes();
+  const elsewhere = await open({ objects: new MemoryObjectStore(bucket), clock, reader: notes });
+  expect(notes.imageText).toBe("to 89");
+  expect(notes.notes).toHaveLength(10);
+  for (const blob of blobs) expect(await elsewhere.get(hashOf(blob))).toEqual(blob);
 });

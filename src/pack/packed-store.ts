@@ -148,14 +148,23 @@ export class PackedStore implements BlobStore {
     const { remote, inner, maxDirtyBytes } = this.#parts;
     while (this.#queue.length > 0) {
       if (remote === undefined || !remote.maySend(maxDirtyBytes)) {
-        remote?.hurry();
         if (remote?.isLeaseValid === false) this.#wait();
+        this.#press();
         return;
       }
       const queued = this.#queue.shift() as Queued;
       if (queued.kind === "batch") inner.append(queued.batch);
       else queued.run();
     }
+  }
+
+  /** Room is made by sending, and only what is durable here is sent. */
+  #press(): void {
+    const { inner, remote } = this.#parts;
+    inner.barrier().then(
+      () => remote?.hurry(),
+      () => undefined, // Whoever appended it has been told.
+    );
   }
 
   #failQueued(): void {

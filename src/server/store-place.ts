@@ -89,29 +89,20 @@ async function openRemote(path: string, remote: RemotePlace, reader: NoteReader,
   const { settings, front, readOnly } = remote;
   await mkdir(path, { recursive: true, mode: 0o700 }).catch(() => undefined);
   const unlock = await lockStore(path);
-  try {
-    const objects = await openObjectStore(settings, {
-      retry: { deadlineMs: RETRY_DEADLINE_MS },
-      readOnly,
-      warn: (message) => log("warn", message),
-    });
-    const disk = await NodeDisk.open(path);
-    if (!readOnly) await remember(path, remote);
-    return await openPackedStore({
-      objects,
-      disk,
-      reader,
-      host: hostname(),
-      readOnly,
-      ...front,
-      log,
-      unlock,
-    });
-  } catch (error) {
-    await unlock().catch(() => undefined);
+  const objects = await openObjectStore(settings, {
+    retry: { deadlineMs: RETRY_DEADLINE_MS },
+    readOnly,
+    warn: (message) => log("warn", message),
+  }).catch(async (error: unknown) => {
+    await unlock();
     if (!(error instanceof ObjectFault)) throw error;
     throw new UsageError(`the object store does not answer: ${error.message}`, { cause: error });
-  }
+  });
+  const disk = await NodeDisk.open(path);
+  const options = { objects, disk, reader, host: hostname(), readOnly, ...front, log, unlock };
+  const store = await openPackedStore(options);
+  if (!readOnly) await remember(path, remote);
+  return store;
 }
 
 /** Without `take_over`: that is said once, by whoever knows that the other machine is down. */
