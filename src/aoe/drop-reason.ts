@@ -21,6 +21,8 @@ export const dropReasons = [
   "no_frame",
   /** It had waited so long that its sender must have sent it again. */
   "stale",
+  /** Its target is being changed; the sender asks again. */
+  "suspended",
   /** Its sender had more frames waiting than an initiator may have outstanding. */
   "over_share",
   /** Its target had as many commands under way as it may. */

@@ -174,6 +174,7 @@ export class Responder {
     if (target.isRestricted && !target.admits(sourceMac(this.#bytes, exchange.frameOffset))) {
       return exchange.drop("not_admitted");
     }
+    if (target.isSuspended) return exchange.drop("suspended");
     if (version(this.#bytes, exchange.frameOffset) !== AOE_VERSION) {
       return exchange.replyError(AoeError.unsupportedVersion);
     }

@@ -1,3 +1,4 @@
+import { realpathSync } from "node:fs";
 import {
   type Configuration,
   targetName,
@@ -13,10 +14,13 @@ import {
 } from "../config/load.ts";
 import { type KeyPath, locateKeys } from "../config/key-locator.ts";
 import { formatSize } from "../config/units.ts";
+import type { ReloadReport } from "../control/control-api.ts";
 import { formatMac } from "../mac-address.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { interfaceNames, listInterfaces } from "./interfaces.ts";
 import { octetsAsBase64 } from "./option-values.ts";
+import { askServer } from "./control-client.ts";
+import { describeReload } from "./reload.ts";
 import { formatTable } from "./table.ts";
 import { targetObstacle } from "./target-path.ts";
 
@@ -32,19 +36,49 @@ interface Findings {
  * @returns the exit code: 0 or 2
  * @throws UsageError when the file cannot be read
  */
-export function checkConfig(path: string, asJson: boolean): number {
+export async function checkConfig(path: string, asJson: boolean): Promise<number> {
   const findings = examine(readText(path), path);
   const { configuration, problems, warnings } = findings;
   const isValid = problems.length === 0;
+  const reload =
+    isValid && configuration !== undefined ? await plannedReload(path, configuration) : null;
   if (asJson) {
-    const answer = { valid: isValid, file: path, problems, warnings, ...configuration };
+    const answer = { valid: isValid, file: path, problems, warnings, reload, ...configuration };
     process.stdout.write(`${JSON.stringify(answer, jsonValue, 2)}\n`);
   } else {
     for (const problem of problems) process.stderr.write(`${formatProblem(problem, path)}\n`);
     for (const warning of warnings) process.stderr.write(`${path}: warning: ${warning}\n`);
     if (isValid && configuration !== undefined) process.stdout.write(summary(configuration, path));
+    if (reload !== null) process.stdout.write(`\n${describePlan(reload)}`);
   }
   return isValid ? 0 : 2;
+}
+
+type PlannedReload = ReloadReport | { readonly refused: string };
+
+/** What the server that runs from this file would do with it; null when there is none. */
+async function plannedReload(
+  path: string,
+  { server }: Configuration,
+): Promise<PlannedReload | null> {
+  const { controlSocket: socket } = server;
+  if (socket === undefined) return null;
+  try {
+    const { file } = await askServer<{ file: string | null }>(socket, "GET", "/v1/configuration");
+    if (file === null || realpathSync(file) !== realpathSync(path)) return null;
+  } catch {
+    return null;
+  }
+  try {
+    return await askServer<ReloadReport>(socket, "POST", "/v1/reload", { dryRun: true });
+  } catch (error) {
+    return { refused: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function describePlan(plan: PlannedReload): string {
+  if ("refused" in plan) return `the running server would refuse a reload: ${plan.refused}\n`;
+  return `a reload of the running server:\n${describeReload(plan)}`;
 }
 
 function examine(text: string, path: string): Findings {

@@ -7,7 +7,13 @@ import type { ServeOptions } from "./serve-options.ts";
 import type { ClearOptions, StateOptions } from "./state.ts";
 import { addInitiatorCommands } from "./initiator-commands.ts";
 import { addStoreCommands } from "./store-commands.ts";
-import type { AddTargetOptions, TargetOptions } from "./target.ts";
+import type { ReloadOptions } from "./reload.ts";
+import type {
+  AddTargetOptions,
+  ChangeOptions,
+  ResizeTargetOptions,
+  TargetOptions,
+} from "./target.ts";
 
 /**
  * The command line as a table. Each command's code is loaded when it is run, so that `--help` and
@@ -71,14 +77,15 @@ function addCheckConfig(program: Command): void {
     .addHelpText(
       "after",
       `
-Prints what would be served, or every mistake as FILE:LINE:COLUMN: KEY: what to do.
+Prints what would be served, or every mistake as FILE:LINE:COLUMN: KEY: what to do; when a server
+runs from the file, also what a reload would change.
 
 Example:
   aoed check-config /etc/aoed/aoed.toml`,
     )
     .action(async (file: string, options: { json?: true }) => {
       const { checkConfig } = await import("./check-config.ts");
-      process.exitCode = checkConfig(file, options.json === true);
+      process.exitCode = await checkConfig(file, options.json === true);
     });
 }
 
@@ -136,10 +143,32 @@ Example: let everybody in again after a mask that locks out its own author
     });
 }
 
+function addReload(program: Command): void {
+  program
+    .command("reload")
+    .description("make a running server what its configuration file says by now")
+    .option("--socket <path>", "control socket of the server")
+    .option("--json", "answer in JSON")
+    .addHelpText(
+      "after",
+      `
+Targets are added, removed and changed; the others are not disturbed. When anything of the file cannot
+be taken over, nothing is changed and the exit code is 2. SIGHUP does the same, and logs the outcome.
+aoed check-config FILE shows before what would change.
+
+Example:
+  sudo aoed reload`,
+    )
+    .action(async (options: ReloadOptions) => {
+      const { reload } = await import("./reload.ts");
+      await reload(options);
+    });
+}
+
 function addTarget(program: Command): void {
   const target = program
     .command("target")
-    .description("list, add and remove the targets of a running server");
+    .description("list, add, change and remove the targets of a running server");
   const onServer = (name: string, description: string): Command =>
     target
       .command(name)
@@ -150,24 +179,39 @@ function addTarget(program: Command): void {
     const { listTargets } = await import("./target.ts");
     await listTargets(options);
   });
-  onServer("add", "serve one more volume or snapshot, until the server ends")
+  onServer("add", "serve one more disk")
     .argument("<shelf.slot>", "address, such as 1.1")
-    .option("--volume <name>", "volume to serve")
+    .option("--file <path>", "file to serve; with --size it is made when it is missing")
+    .option("--device <path>", "block device to serve")
+    .option("--memory", "serve memory, which is lost at the end")
+    .option("--volume <name>", "volume to serve; with --size it is made when it is missing")
     .option("--snapshot <id>", "snapshot to serve, read-only")
     .option("--store <folder>", "store that it is in, when the server has several or none")
+    .option("--size <size>", 'size of what is made, such as "10GiB"')
     .option("--read-only", "refuse writes")
+    .option("--direct", "go round the page cache")
     .addOption(
       new Option("--durability <when>", "when a write is answered").choices([
         "durable",
         "writeback",
       ]),
     )
+    .option("--offset <size>", "where the disk begins in the file or device")
+    .option("--length <size>", "how long the disk is")
+    .option("--allow <mac>", "initiator that is heard; repeat", collect)
+    .option("--wire-changes <list>", 'what initiators may change: "config,mask,reserve", or "none"')
+    .option("--config-string <text>", "the AoE config string of a target that has none")
+    .option("--save", "write it to the configuration file as well")
     .addHelpText(
       "after",
       `
-The configuration file is not changed.
+It is served until it is removed or the server ends, unless it is saved.
 
-Example: a clone beside the disk that it was made of
+Examples:
+  sudo aoed target add 1.1 --file /data/scratch.img --size 10GiB
+  sudo aoed target add 1.2 --device /dev/sdc --allow 52:54:00:12:34:56 --save
+
+A clone beside the disk that it was made of:
   sudo aoed snapshot clone 3 before-upgrade
   sudo aoed target add 1.1 --volume before-upgrade`,
     )
@@ -177,9 +221,54 @@ Example: a clone beside the disk that it was made of
     });
   onServer("remove", "stop serving a target; requests to it fail at once from then on")
     .argument("<shelf.slot>", "target, such as 1.1")
-    .action(async (address: string, options: TargetOptions) => {
+    .option("--save", "take it out of the configuration file as well")
+    .addHelpText(
+      "after",
+      `
+What is in flight is answered first. Unmount the disk before: its initiators get I/O errors from then on.
+
+Example:
+  sudo aoed target remove 1.1`,
+    )
+    .action(async (address: string, options: ChangeOptions) => {
       const { removeTarget } = await import("./target.ts");
       await removeTarget(address, options);
+    });
+  onServer("set", "change keys of a target in use")
+    .argument("<shelf.slot>", "target, such as 1.1")
+    .argument("<key=value...>", "keys as in the configuration file; KEY= takes one away")
+    .option("--save", "write it to the configuration file as well")
+    .addHelpText(
+      "after",
+      `
+allow, wire_changes and config_string take effect at once. For the others the disk is closed and
+opened again: its initiators wait for a moment.
+
+Examples:
+  sudo aoed target set 1.1 durability=writeback writeback_interval=250ms
+  sudo aoed target set 1.1 'allow=["52:54:00:12:34:56"]' --save
+  sudo aoed target set 1.0 cas.cache=1GiB allow=`,
+    )
+    .action(async (address: string, changes: string[], options: ChangeOptions) => {
+      const { setTarget } = await import("./target.ts");
+      await setTarget(address, changes, options);
+    });
+  onServer("resize", "give a disk in use another size; initiators are told")
+    .argument("<shelf.slot>", "target, such as 1.1")
+    .argument("<size>", 'new size, such as "20GiB"')
+    .option("--shrink", "a smaller size is meant: what lies beyond it is lost")
+    .option("--save", "write it to the configuration file as well")
+    .addHelpText(
+      "after",
+      `
+A device has the size of its medium, which is followed by itself.
+
+Example:
+  sudo aoed target resize 1.1 20GiB`,
+    )
+    .action(async (address: string, size: string, options: ResizeTargetOptions) => {
+      const { resizeTarget } = await import("./target.ts");
+      await resizeTarget(address, size, options);
     });
 }
 
@@ -196,6 +285,7 @@ export function buildProgram(): Command {
   addCheckConfig(program);
   addInitiatorCommands(program);
   addStatus(program);
+  addReload(program);
   addTarget(program);
   addState(program);
   addStoreCommands(program);

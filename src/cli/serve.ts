@@ -1,4 +1,6 @@
+import { resolve } from "node:path";
 import { createLog, type Log, type LogOptions } from "../log/log.ts";
+import type { ConfigurationSource } from "../server/changes.ts";
 import { type Configuration, targetName } from "../config/configuration.ts";
 import { formatSize } from "../config/units.ts";
 import type { ServerStatus } from "../control/control-api.ts";
@@ -16,11 +18,12 @@ export async function serve(options: ServeOptions): Promise<void> {
   const log = createLog(logging);
   const manager = new ServiceManager();
   const asked = stopSignal();
-  const server = await start(configuration, log, logging);
+  const server = await start(configuration, log, logging, sourceOf(options));
   const status = await server.api.status();
   process.stdout.write(announcement(status));
   manager.ready(summary(status));
   manager.keepAlive();
+  process.on("SIGHUP", () => void reload(server, manager, log));
   const ending = await Promise.race([asked, server.failed]);
   manager.stopping();
   if (ending instanceof Error) await endAfter(ending, server, log);
@@ -38,13 +41,14 @@ async function start(
   configuration: Configuration,
   log: Log,
   logging: Pick<LogOptions, "level" | "humanReadable">,
+  source: ConfigurationSource | undefined,
 ): Promise<RunningServer> {
   if (configuration.server.workers > 1) {
     const { startWorkers } = await import("../workers/workers.ts");
-    return startWorkers(configuration, log, logging);
+    return startWorkers(configuration, log, logging, source);
   }
   const { startServer } = await import("../server/server.ts");
-  return startServer(configuration, log);
+  return startServer(configuration, log, {}, source);
 }
 
 /**
@@ -62,10 +66,29 @@ async function endAfter(failure: Error, server: RunningServer, log: Log): Promis
 }
 
 async function stopSignal(): Promise<NodeJS.Signals> {
-  return new Promise((resolve) => {
-    process.once("SIGTERM", resolve);
-    process.once("SIGINT", resolve);
+  return new Promise((told) => {
+    process.once("SIGTERM", told);
+    process.once("SIGINT", told);
   });
+}
+
+/** How the configuration is read again; undefined: there is no file. */
+function sourceOf(options: ServeOptions): ConfigurationSource | undefined {
+  if (options.config === undefined) return undefined;
+  const config = resolve(options.config);
+  return { path: config, read: () => configurationFor({ ...options, config }) };
+}
+
+/** A mistake in the file leaves the server as it is. */
+async function reload(server: RunningServer, manager: ServiceManager, log: Log): Promise<void> {
+  manager.reloading();
+  try {
+    await server.api.reload({ dryRun: false });
+  } catch (error) {
+    const message = error instanceof Error ? error.message : String(error);
+    log.error({ error: message }, "the configuration was not reloaded: nothing has changed");
+  }
+  manager.ready(summary(await server.api.status()));
 }
 
 function summary({ ports, targets }: ServerStatus): string {

@@ -21,7 +21,7 @@ function fileTarget(slot: number, keys: string): string {
 }
 
 const COMMANDS =
-  "serve check-config discover ping sancheck copy bench status target state snapshot volume import export send receive verify gc".split(
+  "serve check-config discover ping sancheck copy bench status target reload state snapshot volume import export send receive verify gc".split(
     " ",
   );
 

@@ -30,6 +30,26 @@ export function locateKeys(text: string): KeyPositions {
   };
 }
 
+/** Where the text of a value begins and ends. */
+export interface TextSpan {
+  readonly start: number;
+  readonly end: number;
+}
+
+/** Where the parts of a document stand, as offsets in its text, for whoever edits it. */
+export interface DocumentParts {
+  /** Of "[a]" and "[[b]]", in the order of the document; an array's element has its index. */
+  readonly headers: readonly { readonly path: KeyPath; readonly start: number }[];
+  /** Of each key that has a value, by `JSON.stringify` of its path. */
+  readonly values: ReadonlyMap<string, TextSpan & { readonly keyStart: number }>;
+}
+
+export function locateParts(text: string): DocumentParts {
+  const scanner = new Scanner(text);
+  scanner.scan();
+  return scanner;
+}
+
 function positionAt(text: string, offset: number): Position {
   const before = text.slice(0, offset);
   const lineStart = before.lastIndexOf("\n") + 1;
@@ -37,6 +57,8 @@ function positionAt(text: string, offset: number): Position {
 }
 
 class Scanner {
+  readonly headers: { readonly path: KeyPath; readonly start: number }[] = [];
+  readonly values = new Map<string, TextSpan & { readonly keyStart: number }>();
   readonly #text: string;
   #at = 0;
   readonly #offsets = new Map<string, number>();
@@ -53,9 +75,12 @@ class Scanner {
       this.#skip(/[\s\uFEFF]*(?:#[^\n]*\s*)*/y);
       if (this.#at >= this.#text.length) return this.#offsets;
       const start = this.#at;
-      if (this.#peek("[[")) table = this.#arrayOfTablesHeader();
-      else if (this.#peek("[")) table = this.#tableHeader();
-      else this.#keyAndValue(table);
+      if (this.#peek("[")) {
+        table = this.#peek("[[") ? this.#arrayOfTablesHeader() : this.#tableHeader();
+        this.headers.push({ path: table, start });
+      } else {
+        this.#keyAndValue(table);
+      }
       if (this.#at === start) throw new Error(`no TOML at offset ${start}: the parser accepted it`);
     }
   }
@@ -80,9 +105,13 @@ class Scanner {
   }
 
   #keyAndValue(table: KeyPath): void {
+    const keyStart = this.#at;
     const path = this.#keyPath(table);
     this.#skip(/[\s]*=[\s]*/y);
+    const start = this.#at;
     this.#value(path);
+    const end = start + this.#text.slice(start, this.#at).trimEnd().length;
+    this.values.set(JSON.stringify(path), { keyStart, start, end });
   }
 
   /**

@@ -128,6 +128,19 @@ export interface StoreLocation {
 export function loadStoreFile(path: string): StoreLocation {
   const text = readText(path);
   return new Reader(parseToml(text, path), locateKeys(text), path, {}).readStore();
+/**
+ * A target whose keys come from elsewhere than a file, named and checked as in a file.
+ * @throws UsageError "KEY: what is wrong; what would be right"
+ */
+export function parseTargetKeys(keys: Readonly<Record<string, unknown>>): TargetConfiguration {
+  const document = { server: { interface: "any" }, target: [keys] };
+  try {
+    return new Reader(document, locateKeys(""), "/", {}).read().targets[0];
+  } catch (error) {
+    if (!(error instanceof ConfigurationError)) throw error;
+    const { key, message } = error.problems[0];
+    throw new UsageError(`${key.replace(/^target\[0\]\.?/, "")}: ${message}`.replace(/^: /, ""));
+  }
 }
 
 type Table = Record<string, unknown>;

@@ -113,7 +113,7 @@ export class InProcessServer implements ServerUnderTest {
       for (const disk of this.disks.values()) disk.failSector(lba, operation);
     },
     resize: async (target, sectors) => {
-      this.disks.get(nameOf(target))?.resize(sectors);
+      this.disks.get(nameOf(target))?.setSectors(sectors);
       return Promise.resolve();
     },
     addTarget: async (target) => this.running.addTarget(this.#diskOf(target)),

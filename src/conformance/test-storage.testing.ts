@@ -46,7 +46,7 @@ export class TestStorage implements BlockStorage {
     this.#failing.set(operation, lba);
   }
 
-  resize(sectors: number): void {
+  setSectors(sectors: number): void {
     this.#info = { ...this.#info, sectors };
     this.onResize?.();
   }

@@ -29,6 +29,54 @@ export interface ControlApi {
   clear(shelf: number, slot: number, what: ClearRequest): Promise<TargetStateStatus>;
 }
 
+/** What changes a running server, beside what its parts are asked. */
+export interface ManagementApi extends ControlApi {
+  /** @throws UsageError; the target is then as before */
+  setTarget(shelf: number, slot: number, changes: TargetTable): Promise<TargetStatus>;
+  /**
+   * @param shrink whether a smaller size is meant, which loses what lies beyond
+   * @throws UsageError; the target is then as before
+   */
+  resizeTarget(
+    shelf: number,
+    slot: number,
+    sizeBytes: number,
+    shrink: boolean,
+  ): Promise<TargetStatus>;
+  /**
+   * Makes the server what its configuration file says, or shows what that would change.
+   * @throws UsageError when the file cannot be taken over as a whole; nothing has changed then
+   */
+  reload(request: ReloadRequest): Promise<ReloadReport>;
+  /** The configuration file; null when the server was started without one. */
+  configurationFile(): string | null;
+}
+
+/** Keys of a [[target]] table, as the configuration file has them. */
+export type TargetTable = Readonly<Record<string, unknown>>;
+
+export interface ReloadRequest {
+  /** Only looks; changes nothing. */
+  readonly dryRun: boolean;
+}
+
+export interface ReloadReport {
+  readonly file: string;
+  readonly applied: boolean;
+  readonly changes: readonly ReloadedTarget[];
+  /** Targets added while running that the file does not have: they stay. */
+  readonly kept: readonly string[];
+}
+
+export interface ReloadedTarget {
+  readonly target: string;
+  readonly change: "add" | "remove" | "change";
+  /** What differs, as the file names it. */
+  readonly keys: readonly string[];
+  /** Its disk is closed and opened again: initiators wait for a moment. */
+  readonly reopens: boolean;
+}
+
 export interface StoreHint {
   /** The store's folder. */
   readonly path?: string | undefined;
@@ -48,6 +96,8 @@ export interface AddTargetRequest {
   readonly store?: string | undefined;
   readonly readOnly?: boolean | undefined;
   readonly durability?: "durable" | "writeback" | undefined;
+  /** Instead of all of these: its keys as the configuration file has them. */
+  readonly keys?: TargetTable | undefined;
 }
 
 /** Which parts of a target's state to empty. */

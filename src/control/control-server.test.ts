@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { UsageError } from "../errors.ts";
-import type { ClearRequest, ControlApi } from "./control-api.ts";
+import type { ClearRequest, ManagementApi } from "./control-api.ts";
 import { ControlServer } from "./control-server.ts";
 
 interface Answer {
@@ -41,7 +41,7 @@ describe("the control socket", () => {
       cleared.push([shelf, slot, what]);
       return { configString: "", mask: [], reservation: [] };
     },
-  } as unknown as ControlApi;
+  } as unknown as ManagementApi;
 
   beforeEach(async () => {
     directory = await mkdtemp(join(tmpdir(), "aoed-control-"));

@@ -3,7 +3,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { connect } from "node:net";
 import { dirname } from "node:path";
 import { systemErrorCode, UsageError } from "../errors.ts";
-import type { ControlApi } from "./control-api.ts";
+import type { ManagementApi } from "./control-api.ts";
 import { jobRoutes } from "./job-routes.ts";
 import { streamJob } from "./job-stream.ts";
 import { readJson } from "./read-json.ts";
@@ -66,7 +66,7 @@ export class ControlServer {
   /** @throws UsageError when another server answers at `path`, or it cannot be made */
   static async listen(
     path: string,
-    api: ControlApi,
+    api: ManagementApi,
     { mode, userId, groupId }: SocketAccess = { mode: 0o600 },
   ): Promise<ControlServer> {
     await ControlServer.#refuseIfAnswered(path);
@@ -168,7 +168,7 @@ async function isAnswered(path: string): Promise<boolean> {
 const ROUTES = [...targetRoutes, ...storeRoutes, ...jobRoutes];
 
 async function respond(
-  api: ControlApi,
+  api: ManagementApi,
   request: IncomingMessage,
   response: ServerResponse,
 ): Promise<void> {
@@ -189,7 +189,7 @@ function statusOf(error: unknown): number {
   return error instanceof UsageError ? 400 : 500;
 }
 
-async function answerTo(api: ControlApi, request: IncomingMessage): Promise<unknown> {
+async function answerTo(api: ManagementApi, request: IncomingMessage): Promise<unknown> {
   const { method = "GET", url = "/" } = request;
   const [path, search = ""] = url.split("?", 2);
   const match = findRoute(ROUTES, method, path);

@@ -48,6 +48,15 @@ export class Fields {
     throw new UsageError(`${key} must be true or false`);
   }
 
+  optionalTable(key: string): Readonly<Record<string, unknown>> | undefined {
+    const value = this.#present(key);
+    if (value === undefined) return undefined;
+    if (typeof value === "object" && !Array.isArray(value)) {
+      return value as Readonly<Record<string, unknown>>;
+    }
+    throw new UsageError(`${key} must be an object`);
+  }
+
   optionalChoice<const Choice extends string>(
     key: string,
     choices: readonly Choice[],

@@ -1,4 +1,4 @@
-import type { ControlApi } from "./control-api.ts";
+import type { ManagementApi } from "./control-api.ts";
 import type { JobControl } from "./store-api.ts";
 
 /** A request, taken apart. */
@@ -24,7 +24,7 @@ export interface Route {
   /** "/v1/volumes/:volume" */
   readonly path: string;
   /** Returns what becomes the body of the answer, or a Job. @throws UsageError */
-  readonly handle: (api: ControlApi, request: ApiRequest) => unknown;
+  readonly handle: (api: ManagementApi, request: ApiRequest) => unknown;
 }
 
 export interface RouteMatch {

@@ -1,5 +1,5 @@
 import { UsageError } from "../errors.ts";
-import type { ControlApi } from "./control-api.ts";
+import type { ControlApi, ManagementApi } from "./control-api.ts";
 import { Fields } from "./fields.ts";
 import type { ApiRequest, Route } from "./router.ts";
 
@@ -9,12 +9,30 @@ export const targetRoutes: readonly Route[] = [
   { method: "GET", path: "/v1/targets", handle: async (api) => (await api.status()).targets },
   { method: "POST", path: "/v1/targets", handle: addTarget },
   { method: "DELETE", path: "/v1/targets/:address", handle: removeTarget },
+  { method: "POST", path: "/v1/targets/:address/set", handle: setTarget },
+  { method: "POST", path: "/v1/targets/:address/resize", handle: resizeTarget },
+  { method: "POST", path: "/v1/reload", handle: reload },
+  {
+    method: "GET",
+    path: "/v1/configuration",
+    handle: (api) => ({ file: api.configurationFile() }),
+  },
   { method: "POST", path: "/v1/targets/:address/clear", handle: clear },
 ];
 
 async function addTarget(api: ControlApi, { body }: ApiRequest): Promise<unknown> {
-  const known = ["shelf", "slot", "volume", "snapshot", "store", "readOnly", "durability"];
+  const known = ["shelf", "slot", "volume", "snapshot", "store", "readOnly", "durability", "keys"];
   const fields = new Fields(body, known);
+  const keys = fields.optionalTable("keys");
+  if (keys !== undefined) {
+    // They say everything of the target.
+    new Fields(body, ["shelf", "slot", "keys"]);
+    return api.addTarget({
+      shelf: shelfNumber(fields.number("shelf")),
+      slot: slotNumber(fields.number("slot")),
+      keys,
+    });
+  }
   return api.addTarget({
     shelf: shelfNumber(fields.number("shelf")),
     slot: slotNumber(fields.number("slot")),
@@ -30,6 +48,25 @@ async function removeTarget(api: ControlApi, { parameters }: ApiRequest): Promis
   const { shelf, slot } = addressOf(parameters["address"]);
   await api.removeTarget(shelf, slot);
   return { removed: `e${shelf}.${slot}` };
+}
+
+async function setTarget(api: ManagementApi, request: ApiRequest): Promise<unknown> {
+  const { shelf, slot } = addressOf(request.parameters["address"]);
+  const keys = new Fields(request.body, ["keys"]).optionalTable("keys");
+  if (keys === undefined) throw new UsageError("keys is missing");
+  return api.setTarget(shelf, slot, keys);
+}
+
+async function resizeTarget(api: ManagementApi, request: ApiRequest): Promise<unknown> {
+  const { shelf, slot } = addressOf(request.parameters["address"]);
+  const fields = new Fields(request.body, ["sizeBytes", "shrink"]);
+  const shrink = fields.optionalFlag("shrink") ?? false;
+  return api.resizeTarget(shelf, slot, fields.number("sizeBytes"), shrink);
+}
+
+async function reload(api: ManagementApi, { body }: ApiRequest): Promise<unknown> {
+  const dryRun = new Fields(body, ["dryRun"]).optionalFlag("dryRun") ?? false;
+  return api.reload({ dryRun });
 }
 
 async function clear(api: ControlApi, { parameters, body }: ApiRequest): Promise<unknown> {

@@ -20,7 +20,7 @@ const BATCHES_IN_TURN = 8;
  * Batches that are taken off a crowded port for each one that is executed: what a host sends beyond
  * its share is thrown away here, and not by the kernel together with the rest.
  */
-const BATCHES_AHEAD = 4;
+const BATCHES_AHEAD = 16;
 
 /** An initiator may have `buffer_count` requests outstanding at each target; some do not count well. */
 const SOURCE_LATITUDE = 4;

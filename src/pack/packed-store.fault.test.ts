@@ -141,7 +141,7 @@ test.each(["durable", "writeback"] as const)(
     const disk = await openDisk({ objects, clock, maxDirtyBytes: 256 * 1024 }, durability);
     for (let block = 0; block < 16; block++) await disk.request("write", block, 1 + block).done;
     await disk.volume.drain();
-  await clock.advance(5000, 100);
+    await clock.advance(5000, 100);
     expect(disk.cas.store.remote?.dirtyBytes).toBe(0);
 
     objects.decide = () => "unavailable";
@@ -166,7 +166,7 @@ test.each(["durable", "writeback"] as const)(
     objects.decide = () => undefined;
     await clock.advance(20_000, 250);
     for (const write of writes) expect(await write.done).toBe(BlockStatus.ok);
-  await disk.volume.drain();
+    await disk.volume.drain();
     await clock.advance(5000, 100);
     expect(disk.cas.store.remote).toMatchObject({ dirtyBytes: 0, lagMs: 0, trouble: null });
 

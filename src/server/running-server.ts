@@ -1,17 +1,21 @@
-import type { ServerConfiguration, TargetConfiguration } from "../config/configuration.ts";
-import type { ControlApi, TargetStatus } from "../control/control-api.ts";
+import type {
+  Configuration,
+  ServerConfiguration,
+  TargetConfiguration,
+} from "../config/configuration.ts";
+import type { ManagementApi, TargetStatus } from "../control/control-api.ts";
 import { ControlServer } from "../control/control-server.ts";
 import type { WebServer } from "../web/web-server.ts";
 import type { Log } from "../log/log.ts";
 import { findAccount, findGroupId } from "../system/account.ts";
+import { type ChangeableCore, Changes, type ConfigurationSource } from "./changes.ts";
 import { Privileges } from "./privileges.ts";
 
 /**
  * What serves on the wire, in one thread or in several. It starts in steps, each of them in every
  * part before the next one, so that a start that is refused has made nothing.
  */
-export interface ServerCore {
-  readonly api: ControlApi;
+export interface ServerCore extends ChangeableCore {
   /** Resolves when a part of it has died: what is left must be stopped. */
   readonly failed: Promise<Error>;
   /** Opens interfaces and block devices: what may need privileges. @throws UsageError */
@@ -22,8 +26,6 @@ export interface ServerCore {
   make(): Promise<void>;
   /** Begins to answer, and announces every target. */
   begin(): Promise<void>;
-  /** Serves one more target, as if the configuration had named it. @throws UsageError */
-  addTarget(configuration: TargetConfiguration): Promise<TargetStatus>;
   /** Ends a start that was refused, and leaves the disk as it was. */
   abandon(): Promise<void>;
   /** Answers what is in flight, makes it durable and lets go of everything. */
@@ -33,34 +35,45 @@ export interface ServerCore {
 /** A server that runs, with the ways in that people and programs have beside the wire. */
 export class RunningServer<Core extends ServerCore = ServerCore> {
   readonly core: Core;
+  readonly api: ManagementApi;
   readonly #control: ControlServer | undefined;
   readonly #web: WebServer | undefined;
 
-  private constructor(core: Core, control: ControlServer | undefined, web: WebServer | undefined) {
+  private constructor(
+    core: Core,
+    api: ManagementApi,
+    control: ControlServer | undefined,
+    web: WebServer | undefined,
+  ) {
     this.core = core;
+    this.api = api;
     this.#control = control;
     this.#web = web;
   }
 
   /**
+   * @param source where the configuration came from; undefined: from no file
    * @throws UsageError when something of the configuration cannot be had; everything that was
    *   opened until then is closed again
    */
   static async start<Core extends ServerCore>(
     core: Core,
-    configuration: ServerConfiguration,
+    configuration: Configuration,
     log: Log,
+    source?: ConfigurationSource,
   ): Promise<RunningServer<Core>> {
+    const { server } = configuration;
+    const api = new Changes(core, configuration, source, log).api();
     let control: ControlServer | undefined;
     let web: WebServer | undefined;
     try {
       // What can be refused comes before what is made: a refused start leaves the disk as it was.
-      const privileges = Privileges.of(configuration);
-      await privileges?.prepare(configuration);
-      control = await controlServer(configuration, core.api);
+      const privileges = Privileges.of(server);
+      await privileges?.prepare(server);
+      control = await controlServer(server, api);
       await core.acquire();
-      await privileges?.drop(configuration, log);
-      web = await webServer(configuration, core.api);
+      await privileges?.drop(server, log);
+      web = await webServer(server, api);
       await core.open();
       await core.make();
       control?.begin();
@@ -72,11 +85,7 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
       await core.abandon();
       throw error;
     }
-    return new RunningServer(core, control, web);
-  }
-
-  get api(): ControlApi {
-    return this.core.api;
+    return new RunningServer(core, api, control, web);
   }
 
   get failed(): Promise<Error> {
@@ -98,7 +107,7 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
 /** Loaded only when it is wanted: with the library for Prometheus. */
 async function webServer(
   { metrics }: ServerConfiguration,
-  api: ControlApi,
+  api: ManagementApi,
 ): Promise<WebServer | undefined> {
   if (metrics === undefined) return undefined;
   const web = await import("../web/web-server.ts");
@@ -107,7 +116,7 @@ async function webServer(
 
 async function controlServer(
   configuration: ServerConfiguration,
-  api: ControlApi,
+  api: ManagementApi,
 ): Promise<ControlServer | undefined> {
   const { controlSocket: path, controlSocketAccess } = configuration;
   if (path === undefined) return undefined;

@@ -21,6 +21,7 @@ import type { Target } from "../target/target.ts";
 import { TargetManager } from "../target/target-manager.ts";
 import { addedTarget } from "./added-target.ts";
 import { Meters } from "./meters.ts";
+import type { ConfigurationSource } from "./changes.ts";
 import { Elsewhere } from "./elsewhere.ts";
 import { openStorage } from "./open-storage.ts";
 import { RunningServer, type ServerCore } from "./running-server.ts";
@@ -59,9 +60,10 @@ export async function startServer(
   configuration: Configuration,
   log: Log,
   surroundings: ServerSurroundings = {},
+  source?: ConfigurationSource,
 ): Promise<RunningServer<Server>> {
   const server = new Server(configuration, log, surroundings);
-  return RunningServer.start(server, configuration.server, log);
+  return RunningServer.start(server, configuration, log, source);
 }
 
 /** All layers, put together in one thread. */
@@ -170,7 +172,25 @@ export class Server implements ServerCore {
   async addTarget(configuration: TargetConfiguration): Promise<TargetStatus> {
     const target = await this.#shelf.add(configuration);
     this.#stores.tend();
-    return targetStatus(target, this.#stores.targets);
+    return this.#statusOf(target);
+  }
+
+  async restrictTarget(configuration: TargetConfiguration): Promise<void> {
+    await this.#shelf.restrict(configuration);
+  }
+
+  async suspendTarget(shelf: number, slot: number): Promise<void> {
+    await this.#shelf.suspend(shelf, slot);
+  }
+
+  async resumeTarget(configuration: TargetConfiguration): Promise<TargetStatus> {
+    const target = await this.#shelf.resume(configuration);
+    this.#stores.tend();
+    return this.#statusOf(target);
+  }
+
+  async resizeTarget(shelf: number, slot: number, sectors: number): Promise<TargetStatus> {
+    return this.#statusOf(await this.#shelf.resize(shelf, slot, sectors));
   }
 
   async abandon(): Promise<void> {
@@ -324,6 +344,10 @@ export class Server implements ServerCore {
     }));
     this.#announcer.announceTarget(target);
     return targetStateStatus(target);
+  }
+
+  #statusOf(target: Target): TargetStatus {
+    return targetStatus(target, this.#stores.targets);
   }
 
   /** Everything that can be seen of the server. */

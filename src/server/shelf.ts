@@ -12,6 +12,10 @@ import type { TargetManager } from "../target/target-manager.ts";
 import type { CasTargets } from "./cas-targets.ts";
 import { isStore } from "./store-place.ts";
 
+/** How long commands under way may take before a target is suspended all the same. */
+const SUSPEND_TIMEOUT_MS = 30_000;
+const SUSPEND_POLL_MS = 1;
+
 export interface ShelfOptions {
   readonly targets: TargetManager;
   readonly announcer: Announcer;
@@ -77,7 +81,7 @@ export class Shelf {
   }
 
   async #add(configuration: TargetConfiguration): Promise<Target> {
-    const { targets, announcer, stateDirectory, log, openStorage } = this.#options;
+    const { targets, stateDirectory, openStorage } = this.#options;
     const { shelf, slot, allow, wireChanges, configString } = configuration;
     const path = stateFilePath(stateDirectory, shelf, slot);
     const saved = await loadState(path);
@@ -102,11 +106,77 @@ export class Shelf {
           : { ...saved, configString },
       saveState: async (state) => saveState(stateDirectory, path, state),
     });
-    storage.onResize = () => {
-      log.info({ target: added.name, sectors: storage.info().sectors }, "the size changed");
-      if (!added.isRemoved) announcer.announceTarget(added);
-    };
+    this.#followSize(added);
     return added;
+  }
+
+  #followSize(target: Target): void {
+    const { announcer, log } = this.#options;
+    const { storage } = target;
+    storage.onResize = () => {
+      log.info({ target: target.name, sectors: storage.info().sectors }, "the size changed");
+      if (!target.isRemoved) announcer.announceTarget(target);
+    };
+  }
+
+  /** What the administrator says of a target in use, without a pause. @throws UsageError */
+  async restrict(configuration: TargetConfiguration): Promise<void> {
+    const target = this.#find(configuration);
+    const { allow, wireChanges, configString } = configuration;
+    target.restrict(allow, wireChanges);
+    if (configString === undefined) return;
+    await target.changeState((state) =>
+      state.configString.length > 0 ? undefined : { ...state, configString },
+    );
+  }
+
+  /**
+   * Answers what is in flight and lets go of the storage; the target's frames are dropped, so that
+   * initiators ask again, until it is resumed or removed.
+   */
+  async suspend(shelf: number, slot: number): Promise<void> {
+    const target = this.#find({ shelf, slot });
+    target.isSuspended = true;
+    // A command may have more to hand to the storage before it is answered.
+    const deadlineMs = performance.now() + SUSPEND_TIMEOUT_MS;
+    while (target.commandsUnderWay > 0 && performance.now() < deadlineMs) {
+      await new Promise((resolve) => setTimeout(resolve, SUSPEND_POLL_MS));
+    }
+    await this.#letGo(target);
+  }
+
+  /** Opens the storage that the configuration says; without success it stays suspended. @throws UsageError */
+  async resume(configuration: TargetConfiguration): Promise<Target> {
+    const { announcer, casTargets, openStorage } = this.#options;
+    const target = this.#find(configuration);
+    const isNew = configuration.backend === "file" && !existsSync(configuration.path);
+    await casTargets.prepare([configuration]);
+    const before = target.storage.info().sectors;
+    target.storage = await openStorage(configuration);
+    if (isNew) this.#createdFiles.push(configuration.path);
+    this.#followSize(target);
+    await this.restrict(configuration);
+    target.isSuspended = false;
+    if (target.storage.info().sectors !== before) announcer.announceTarget(target);
+    return target;
+  }
+
+  /** @throws UsageError when it cannot have that size, or there is no such target */
+  async resize(shelf: number, slot: number, sectors: number): Promise<Target> {
+    const target = this.#find({ shelf, slot });
+    if (target.storage.resize === undefined) {
+      throw new UsageError(
+        `${target.name}: the size of ${target.storage.info().description} is fixed`,
+      );
+    }
+    await target.storage.resize(sectors);
+    return target;
+  }
+
+  #find(address: { readonly shelf: number; readonly slot: number }): Target {
+    const target = this.#options.targets.get(address.shelf, address.slot);
+    if (target !== undefined) return target;
+    throw new UsageError(`${targetName(address)}: this server has no such target`);
   }
 
   /** Removes the files that were made for targets: a start that is refused leaves none. */
@@ -119,13 +189,11 @@ export class Shelf {
    * @throws UsageError when there is no such target
    */
   async remove(shelf: number, slot: number): Promise<void> {
-    const { targets } = this.#options;
-    const target = targets.get(shelf, slot);
-    if (target === undefined) {
-      throw new UsageError(`${targetName({ shelf, slot })}: this server has no such target`);
-    }
-    targets.remove(target);
-    const removal = this.#letGo(target);
+    const target = this.#find({ shelf, slot });
+    this.#options.targets.remove(target);
+    // One that is suspended has let go already, and answers again: with a fault.
+    const removal = target.isSuspended ? Promise.resolve() : this.#letGo(target);
+    target.isSuspended = false;
     this.#removing.add(removal);
     try {
       await removal;

@@ -106,6 +106,12 @@ export interface BlockStorage {
   /** Called when the size changed underneath (a resized file or device); `info()` is new. */
   onResize: (() => void) | undefined;
 
+  /**
+   * Gives the disk another size, where the storage decides about it; `onResize` is called.
+   * @throws UsageError when it cannot have that size
+   */
+  resize?(sectors: number): Promise<void>;
+
   /** Completes what is in flight, makes it durable and lets go of the disk. */
   close(): Promise<void>;
 }

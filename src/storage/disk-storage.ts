@@ -1,4 +1,5 @@
 import type { FrameArena } from "../arena/frame-arena.ts";
+import { UsageError } from "../errors.ts";
 import {
   BlockOperation,
   type BlockRequest,
@@ -40,6 +41,8 @@ export interface OpenDisk {
   readonly inMemory: boolean;
 
   currentSizeBytes(): Promise<number>;
+  /** Gives it another size; a device has the size that it has. */
+  setSizeBytes?(bytes: number): Promise<void>;
   close(): Promise<void>;
 }
 
@@ -183,6 +186,21 @@ export class DiskStorage implements BlockStorage {
     if (info.sectors === this.#info.sectors || this.#closed !== undefined) return;
     this.#info = info;
     this.onResize?.();
+  }
+
+  async resize(sectors: number): Promise<void> {
+    const { description, offsetSectors, lengthSectors, readOnly, setSizeBytes } = this.#disk;
+    if (lengthSectors !== undefined) {
+      throw new UsageError(`${description}: its length is set; set another length instead`);
+    }
+    if (setSizeBytes === undefined) {
+      throw new UsageError(
+        `${description} has the size that the device has: it is followed by itself`,
+      );
+    }
+    if (readOnly) throw new UsageError(`${description} is read-only: its size cannot be changed`);
+    await setSizeBytes((offsetSectors + sectors) * SECTOR_BYTES);
+    await this.checkSize();
   }
 
   close(): Promise<void> {

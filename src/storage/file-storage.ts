@@ -174,8 +174,20 @@ async function describeFile(options: FileStorageOptions, file: FileHandle): Prom
     directAlignmentBytes,
     inMemory: type === TMPFS_MAGIC || type === RAMFS_MAGIC,
     currentSizeBytes: async () => (await file.stat()).size,
+    setSizeBytes: async (bytes) => setSize(file, path, bytes),
     close: () => file.close(),
   };
+}
+
+async function setSize(file: FileHandle, path: string, bytes: number): Promise<void> {
+  try {
+    await file.truncate(bytes);
+    await file.sync();
+  } catch (error) {
+    throw new UsageError(`${path} cannot have ${bytes} bytes: ${systemErrorCode(error)}`, {
+      cause: error,
+    });
+  }
 }
 
 function directBlock(options: FileStorageOptions, file: FileHandle, stats: Stats): number {

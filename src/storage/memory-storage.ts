@@ -24,9 +24,9 @@ export function openMemoryStorage(options: MemoryStorageOptions, arena: FrameAre
 export class MemoryStorage implements BlockStorage {
   readonly statistics = emptyStorageStatistics();
   onResize: (() => void) | undefined;
-  readonly #info: StorageInfo;
+  #info: StorageInfo;
   /** Buffers rather than plain views: `copy` moves a range without making a view of it. */
-  readonly #medium: Buffer;
+  #medium: Buffer;
   readonly #arena: Buffer;
   #first: BlockRequest | null = null;
   #last: BlockRequest | null = null;
@@ -81,6 +81,15 @@ export class MemoryStorage implements BlockStorage {
       request = this.#first;
     }
     this.#submitting = false;
+  }
+
+  async resize(sectors: number): Promise<void> {
+    const medium = Buffer.from(shim.mapMemory(sectors * SECTOR_BYTES));
+    this.#medium.copy(medium);
+    this.#medium = medium;
+    this.#info = { ...this.#info, sectors };
+    this.onResize?.();
+    return Promise.resolve();
   }
 
   async close(): Promise<void> {

@@ -42,12 +42,15 @@ const PENDING_CHANGES_LIMIT = 16;
 export class Target {
   readonly shelf: number;
   readonly slot: number;
-  readonly storage: BlockStorage;
+  /** Another one after `replaceStorage`: not to be kept. */
+  storage: BlockStorage;
   readonly statistics: TargetStatistics;
   /** What its initiators asked for and how long it took; counted by the layer above. */
   readonly metrics = new CommandMetrics();
   /** Its initiators are told that the disk has failed. */
   isRemoved = false;
+  /** Its storage is being replaced: frames for it are dropped, and their senders ask again. */
+  isSuspended = false;
   /** ATA commands that have not been answered yet; counted by the layer above. */
   commandsUnderWay = 0;
   /** Ranges of TRIM commands that have not been trimmed yet. */

@@ -22,6 +22,10 @@ export type ServerMethod =
   | "abandon"
   | "stop"
   | "addTarget"
+  | "restrictTarget"
+  | "suspendTarget"
+  | "resumeTarget"
+  | "resizeTarget"
   | "setElsewhere"
   | "forgetRemoved"
   | "recallRemoved"
@@ -35,6 +39,10 @@ export const SERVER_METHODS: MethodTable<Server, ServerMethod> = {
   abandon: true,
   stop: true,
   addTarget: true,
+  restrictTarget: true,
+  suspendTarget: true,
+  resumeTarget: true,
+  resizeTarget: true,
   setElsewhere: true,
   forgetRemoved: true,
   recallRemoved: true,

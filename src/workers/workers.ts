@@ -2,6 +2,7 @@ import type { Configuration, TargetConfiguration } from "../config/configuration
 import { targetName } from "../config/configuration.ts";
 import type { ControlApi, TargetStatus } from "../control/control-api.ts";
 import type { Log, LogOptions } from "../log/log.ts";
+import type { ConfigurationSource } from "../server/changes.ts";
 import { RunningServer, type ServerCore } from "../server/running-server.ts";
 import { Placement } from "./placement.ts";
 import { spreadTargets } from "./spread.ts";
@@ -19,8 +20,9 @@ export async function startWorkers(
   configuration: Configuration,
   log: Log,
   logging: Pick<LogOptions, "level" | "humanReadable">,
+  source?: ConfigurationSource,
 ): Promise<RunningServer<Workers>> {
-  return RunningServer.start(new Workers(configuration, log, logging), configuration.server, log);
+  return RunningServer.start(new Workers(configuration, log, logging), configuration, log, source);
 }
 
 /** The workers of a server, which do each step of its life together. */
@@ -81,6 +83,22 @@ export class Workers implements ServerCore {
 
   async addTarget(configuration: TargetConfiguration): Promise<TargetStatus> {
     return this.#addresses.addConfigured(configuration);
+  }
+
+  async restrictTarget(configuration: TargetConfiguration): Promise<void> {
+    await this.#placement.at(configuration).server.restrictTarget(configuration);
+  }
+
+  async suspendTarget(shelf: number, slot: number): Promise<void> {
+    await this.#placement.at({ shelf, slot }).server.suspendTarget(shelf, slot);
+  }
+
+  async resumeTarget(configuration: TargetConfiguration): Promise<TargetStatus> {
+    return this.#placement.at(configuration).server.resumeTarget(configuration);
+  }
+
+  async resizeTarget(shelf: number, slot: number, sectors: number): Promise<TargetStatus> {
+    return this.#placement.at({ shelf, slot }).server.resizeTarget(shelf, slot, sectors);
   }
 
   async abandon(): Promise<void> {

@@ -1,0 +1,333 @@
+import {
+  type Configuration,
+  type TargetConfiguration,
+  targetName,
+} from "../config/configuration.ts";
+import { type Difference, difference, reopens, type TargetChange } from "../config/difference.ts";
+import { locateKeys } from "../config/key-locator.ts";
+import {
+  ConfigurationError,
+  type ConfigurationProblem,
+  keyName,
+  parseTargetKeys,
+  readText,
+} from "../config/load.ts";
+import { targetConflicts } from "../config/rules.ts";
+import { mergedTable, targetTable } from "../config/target-keys.ts";
+import { Mutex } from "../cas/mutex.ts";
+import type {
+  AddTargetRequest,
+  ControlApi,
+  ManagementApi,
+  ReloadReport,
+  ReloadRequest,
+  TargetStatus,
+  TargetTable,
+} from "../control/control-api.ts";
+import { UsageError } from "../errors.ts";
+import type { Log } from "../log/log.ts";
+import { SECTOR_BYTES } from "../storage/block-storage.ts";
+
+/** What the parts of a server do for changes: each concerns one target, wherever it is served. */
+export interface ChangeableCore {
+  readonly api: ControlApi;
+  /** Serves one more target, as if the configuration had named it. @throws UsageError */
+  addTarget(configuration: TargetConfiguration): Promise<TargetStatus>;
+  /** Takes over what needs no pause: who is heard, and what the wire may change. */
+  restrictTarget(configuration: TargetConfiguration): Promise<void>;
+  /** Answers what is in flight and closes the disk; what comes is dropped, and asked again. */
+  suspendTarget(shelf: number, slot: number): Promise<void>;
+  /** Opens the disk of a suspended target as the configuration says. @throws UsageError */
+  resumeTarget(configuration: TargetConfiguration): Promise<TargetStatus>;
+  /** Gives a file or memory another size. @throws UsageError */
+  resizeTarget(shelf: number, slot: number, sectors: number): Promise<TargetStatus>;
+}
+
+/** Where the configuration of a server came from, and how it is read again. */
+export interface ConfigurationSource {
+  readonly path: string;
+  /** The same options of the command line go before it. @throws UsageError */
+  read(): Configuration;
+}
+
+/**
+ * Changes of a running server, one after the other: each takes effect as a whole or not at all, and
+ * touches no other target (docs/adr/0025-running-changes.md).
+ */
+export class Changes {
+  readonly #core: ChangeableCore;
+  readonly #server: Configuration["server"];
+  readonly #source: ConfigurationSource | undefined;
+  readonly #log: Log;
+  readonly #turn = new Mutex();
+  readonly #targets: Map<string, TargetConfiguration>;
+  /** Targets that no file names. */
+  readonly #addedByHand = new Set<string>();
+
+  constructor(
+    core: ChangeableCore,
+    configuration: Configuration,
+    source: ConfigurationSource | undefined,
+    log: Log,
+  ) {
+    this.#core = core;
+    this.#server = configuration.server;
+    this.#source = source;
+    this.#log = log;
+    this.#targets = new Map(configuration.targets.map((target) => [targetName(target), target]));
+  }
+
+  /** Everything that can be asked of the server. */
+  api(): ManagementApi {
+    const { api } = this.#core;
+    return {
+      status: async () => api.status(),
+      stores: async () => api.stores(),
+      store: async (hint) => api.store(hint),
+      clear: async (shelf, slot, what) => api.clear(shelf, slot, what),
+      addTarget: async (request) => this.#turn.run(async () => this.#add(request)),
+      removeTarget: async (shelf, slot) =>
+        this.#turn.run(async () => this.#remove(this.#find(shelf, slot))),
+      setTarget: async (shelf, slot, keys) =>
+        this.#turn.run(async () => this.#set(this.#find(shelf, slot), keys)),
+      resizeTarget: async (shelf, slot, sizeBytes, shrink) =>
+        this.#turn.run(async () => this.#resize(this.#find(shelf, slot), sizeBytes, shrink)),
+      configurationFile: () => this.#source?.path ?? null,
+      reload: async (request) => this.#turn.run(async () => this.#reload(request)),
+    };
+  }
+
+  async #add(request: AddTargetRequest): Promise<TargetStatus> {
+    const { shelf, slot, keys } = request;
+    const name = targetName(request);
+    let status: TargetStatus;
+    let target: TargetConfiguration;
+    if (keys === undefined) {
+      status = await this.#core.api.addTarget(request);
+      target = parseTargetKeys(tableOfAdded(status));
+    } else {
+      target = parseTargetKeys({ ...keys, shelf, slot });
+      if (!this.#targets.has(name)) this.#refuseConflicts([...this.#targets.values(), target]);
+      status = await this.#core.addTarget(target);
+    }
+    this.#targets.set(name, target);
+    this.#addedByHand.add(name);
+    this.#log.info({ target: name }, "added");
+    return status;
+  }
+
+  async #remove(target: TargetConfiguration): Promise<void> {
+    const name = targetName(target);
+    await this.#core.api.removeTarget(target.shelf, target.slot);
+    this.#targets.delete(name);
+    this.#addedByHand.delete(name);
+    this.#log.info({ target: name }, "removed");
+  }
+
+  async #set(target: TargetConfiguration, changes: TargetTable): Promise<TargetStatus> {
+    for (const key of ["shelf", "slot", "backend"]) {
+      if (key in changes) throw new UsageError(`${key}: remove the target and add another one`);
+    }
+    if ("size" in changes) throw new UsageError("size: use aoed target resize");
+    const next = parseTargetKeys(mergedTable(targetTable(target), changes));
+    const others = [...this.#targets.values()].filter((other) => other !== target);
+    this.#refuseConflicts([...others, next]);
+    const plan = difference(this.#configuration([target]), this.#configuration([next]));
+    const problem = plan.targets.map(impossible).find((message) => message !== undefined);
+    if (problem !== undefined) throw new UsageError(problem.message);
+    await this.#apply(plan.targets);
+    return this.#statusOf(target);
+  }
+
+  async #resize(
+    target: TargetConfiguration,
+    sizeBytes: number,
+    shrink: boolean,
+  ): Promise<TargetStatus> {
+    if (sizeBytes === 0 || sizeBytes % SECTOR_BYTES !== 0) {
+      throw new UsageError(`${sizeBytes} is not a size in whole sectors: use a multiple of 512`);
+    }
+    const { shelf, slot, cas } = target;
+    const present = (await this.#statusOf(target)).storage.sectors * SECTOR_BYTES;
+    if (sizeBytes < present && !shrink) {
+      throw new UsageError(
+        `${targetName(target)} has ${present} octets, and what lies beyond ${sizeBytes} would be ` +
+          "lost; say --shrink when that is meant",
+      );
+    }
+    if (cas === undefined) await this.#core.resizeTarget(shelf, slot, sizeBytes / SECTOR_BYTES);
+    else if (cas.snapshot !== undefined)
+      throw new UsageError("a snapshot has the size that it has");
+    else {
+      const store = await this.#core.api.store({ path: cas.path, volume: cas.volume });
+      await store.resizeVolume(cas.volume, sizeBytes);
+    }
+    if (target.sizeBytes !== undefined) {
+      this.#targets.set(targetName(target), { ...target, sizeBytes });
+    }
+    return this.#statusOf(target);
+  }
+
+  async #reload({ dryRun }: ReloadRequest): Promise<ReloadReport> {
+    const source = this.#source;
+    if (source === undefined) {
+      throw new UsageError("this server was started without a configuration file; start it anew");
+    }
+    const next = source.read();
+    const plan = difference(this.#configuration([...this.#targets.values()]), next);
+    const kept = plan.targets.filter((change) => this.#isKept(change));
+    const changes = plan.targets.filter((change) => !this.#isKept(change));
+    const keptTargets = kept.map(({ target }) => target);
+    refuseImpossible({ ...plan, targets: changes }, next, keptTargets, source.path);
+    if (!dryRun) {
+      await this.#apply(changes);
+      for (const target of next.targets) this.#addedByHand.delete(targetName(target));
+      this.#log.info(
+        { file: source.path, changes: changes.length },
+        "the configuration was reloaded",
+      );
+    }
+    return {
+      file: source.path,
+      applied: !dryRun,
+      changes: changes.map((change) => ({
+        target: targetName(change.target),
+        change: change.kind,
+        keys: change.kind === "change" ? change.keys : [],
+        reopens: reopens(change),
+      })),
+      kept: keptTargets.map(targetName),
+    };
+  }
+
+  #isKept({ kind, target }: TargetChange): boolean {
+    return kind === "remove" && this.#addedByHand.has(targetName(target));
+  }
+
+  /**
+   * Everything that can fail comes before what cannot be taken back: disks that change, or that give
+   * way to others, are closed first, then all new ones are opened; if one cannot be, the former ones
+   * are opened again. Initiators of the disks concerned wait meanwhile.
+   */
+  async #apply(changes: readonly TargetChange[]): Promise<void> {
+    const reopened = changes.filter(reopens);
+    const added = changes.filter(({ kind }) => kind === "add");
+    const opens = [...reopened, ...added].length > 0;
+    const removed = changes.filter(({ kind }) => kind === "remove");
+    const undo: (() => Promise<unknown>)[] = [];
+    try {
+      for (const change of [...reopened, ...(opens ? removed : [])]) {
+        const before = change.kind === "change" ? change.before : change.target;
+        undo.push(async () => this.#core.resumeTarget(before));
+        await this.#core.suspendTarget(before.shelf, before.slot);
+      }
+      for (const { target } of reopened) {
+        await this.#core.resumeTarget(target);
+        undo.push(async () => this.#core.suspendTarget(target.shelf, target.slot));
+      }
+      for (const { target } of added) {
+        await this.#core.addTarget(target);
+        undo.push(async () => this.#core.api.removeTarget(target.shelf, target.slot));
+      }
+    } catch (error) {
+      for (const step of undo.toReversed()) await this.#undo(step);
+      throw error;
+    }
+    for (const { target } of removed) await this.#core.api.removeTarget(target.shelf, target.slot);
+    for (const change of changes) {
+      if (change.kind === "change") await this.#core.restrictTarget(change.target);
+    }
+    for (const { kind, target } of changes) this.#note(kind, target);
+  }
+
+  /** One that cannot be taken back must not keep the others from it. */
+  async #undo(step: () => Promise<unknown>): Promise<void> {
+    try {
+      await step();
+    } catch (error) {
+      const message = error instanceof Error ? error.message : String(error);
+      this.#log.error({ error: message }, "a change that was refused could not be taken back");
+    }
+  }
+
+  #note(kind: TargetChange["kind"], target: TargetConfiguration): void {
+    const name = targetName(target);
+    if (kind === "remove") this.#targets.delete(name);
+    else this.#targets.set(name, target);
+    this.#log.info({ target: name, change: kind }, "the target has changed");
+  }
+
+  #configuration(targets: TargetConfiguration[]): Configuration {
+    return { server: this.#server, targets };
+  }
+
+  #find(shelf: number, slot: number): TargetConfiguration {
+    const name = targetName({ shelf, slot });
+    const target = this.#targets.get(name);
+    if (target === undefined) throw new UsageError(`${name}: this server has no such target`);
+    return target;
+  }
+
+  #refuseConflicts(targets: readonly TargetConfiguration[]): void {
+    const [conflict] = targetConflicts(targets);
+    if (conflict !== undefined) throw new UsageError(`${conflict.key}: ${conflict.message}`);
+  }
+
+  async #statusOf({ shelf, slot }: TargetConfiguration): Promise<TargetStatus> {
+    const { targets } = await this.#core.api.status();
+    const status = targets.find((target) => target.shelf === shelf && target.slot === slot);
+    if (status === undefined) throw new Error(`${targetName({ shelf, slot })} has no status`);
+    return status;
+  }
+}
+
+/** What was added by its volume or snapshot, as a file would say it. */
+export function tableOfAdded({ shelf, slot, storage, cas }: TargetStatus): TargetTable {
+  if (cas === null) throw new Error("only volumes and snapshots are added without keys");
+  const { store: path, volume, snapshot } = cas;
+  const what = volume === null ? { snapshot } : { volume };
+  const readOnly = storage.readOnly && volume !== null ? { read_only: true } : {};
+  const durability = storage.durability === "writeback" ? { durability: "writeback" } : {};
+  return { shelf, slot, backend: "cas", ...readOnly, ...durability, cas: { path, ...what } };
+}
+
+/** What cannot be done to a target in use. */
+function impossible(change: TargetChange): { key: string; message: string } | undefined {
+  if (change.kind !== "change" || !reopens(change)) return undefined;
+  const name = targetName(change.target);
+  if (change.keys.includes("backend")) {
+    const message = `${name} is in use with another backend; remove it first, or use another slot`;
+    return { key: "backend", message };
+  }
+  if (change.target.backend === "memory") {
+    const message = `${name} would lose what its memory holds; remove it and add it again`;
+    return { key: change.keys[0], message };
+  }
+  return undefined;
+}
+
+/** @throws ConfigurationError that says where in the file what cannot be done stands */
+function refuseImpossible(
+  { serverKeys, targets }: Difference,
+  next: Configuration,
+  kept: readonly TargetConfiguration[],
+  path: string,
+): void {
+  const positions = locateKeys(readText(path));
+  const problems: ConfigurationProblem[] = [];
+  const problem = (place: (string | number)[], message: string): void => {
+    problems.push({ ...positions.of(place), key: keyName(place), message });
+  };
+  for (const key of serverKeys) {
+    problem(["server", key], "cannot be changed while running; restart the server for it");
+  }
+  for (const change of targets) {
+    const wrong = impossible(change);
+    const index = next.targets.indexOf(change.target);
+    if (wrong !== undefined) problem(["target", index, ...wrong.key.split(".")], wrong.message);
+  }
+  for (const { index, key, message } of targetConflicts([...kept, ...next.targets])) {
+    problem(["target", Math.max(0, index - kept.length), ...key.split(".")], message);
+  }
+  if (problems.length > 0) throw new ConfigurationError(problems, path);
+}
