@@ -18,12 +18,15 @@ export async function serve(options: ServeOptions): Promise<void> {
   const log = createLog(logging);
   const manager = new ServiceManager();
   const asked = stopSignal();
+  const started = Promise.withResolvers<RunningServer>();
+  // Also while it starts: without a listener the signal would end the process.
+  process.on("SIGHUP", () => void started.promise.then(async (s) => reload(s, manager, log)));
   const server = await start(configuration, log, logging, sourceOf(options));
   const status = await server.api.status();
   process.stdout.write(announcement(status));
   manager.ready(summary(status));
   manager.keepAlive();
-  process.on("SIGHUP", () => void reload(server, manager, log));
+  started.resolve(server);
   const ending = await Promise.race([asked, server.failed]);
   manager.stopping();
   if (ending instanceof Error) await endAfter(ending, server, log);

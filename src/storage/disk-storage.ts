@@ -42,7 +42,7 @@ export interface OpenDisk {
 
   currentSizeBytes(): Promise<number>;
   /** Gives it another size; a device has the size that it has. */
-  setSizeBytes?(bytes: number): Promise<void>;
+  readonly setSizeBytes?: (bytes: number) => Promise<void>;
   close(): Promise<void>;
 }
 
