@@ -26,10 +26,10 @@ async function addTarget(api: ControlApi, { body }: ApiRequest): Promise<unknown
   const keys = fields.optionalTable("keys");
   if (keys !== undefined) {
     // They say everything of the target.
-    new Fields(body, ["shelf", "slot", "keys"]);
+    const address = new Fields(body, ["shelf", "slot", "keys"]);
     return api.addTarget({
-      shelf: shelfNumber(fields.number("shelf")),
-      slot: slotNumber(fields.number("slot")),
+      shelf: shelfNumber(address.number("shelf")),
+      slot: slotNumber(address.number("slot")),
       keys,
     });
   }

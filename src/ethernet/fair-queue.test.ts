@@ -9,7 +9,7 @@ const TOTAL = 200;
 /** A queue whose frames are numbered in the order in which they were pushed. */
 function queueOf(sourceLimit: number) {
   const queue = new FairQueue(arena, TOTAL, () => 1);
-  queue.sourceLimit = sourceLimit;
+  queue.limitSources(sourceLimit);
   const free = Array.from({ length: arena.frameCount }, (_, index) => index);
   const sources = new Map<number, number>();
   return {
@@ -72,12 +72,18 @@ describe("FairQueue", () => {
 
   test("when there is no room at all, the source that has most waiting gives way", () => {
     const { queue, push, take } = queueOf(TOTAL);
-    for (let count = 0; count < TOTAL; count++) push(1);
+    for (let count = 0; count < TOTAL / 2; count++) push(1);
+    for (let count = 0; count < TOTAL / 4; count++) {
+      push(3);
+      push(4);
+    }
+    expect(queue.hasNoRoomFor(1)).toBe(true);
     for (let count = 0; count < 20; count++) {
       expect(push(2).displaced).not.toBe(-1);
       expect(queue.lastCulprit).toBe(0x020000000001);
     }
     expect(queue.count).toBe(TOTAL);
+    expect(queue.hasNoRoomFor(1), "somebody has sent too many").toBe(false);
     const all = Array.from({ length: TOTAL }, () => take()?.source);
     expect(all.filter((source) => source === 2)).toHaveLength(20);
     expect(take()).toBeUndefined();

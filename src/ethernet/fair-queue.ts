@@ -26,8 +26,7 @@ const NONE = -1;
 export class FairQueue {
   /** Frames that wait. */
   count = 0;
-  /** How many frames one source may have waiting. */
-  sourceLimit: number;
+  #sourceLimit: number;
   /** The source of the frame that was displaced last, as a 48-bit number, for the log. */
   lastCulprit = 0;
   readonly #arena: FrameArena;
@@ -45,6 +44,7 @@ export class FairQueue {
   readonly #excessTicks = new Float64Array(PLACES).fill(-CULPRIT_TICKS);
   /** Places with frames, in the order of their turns: a ring. */
   readonly #turns = new Int32Array(PLACES);
+  #lastExcessTick = -CULPRIT_TICKS;
   #firstTurn = 0;
   #turnCount = 0;
   #tick = 0;
@@ -62,10 +62,24 @@ export class FairQueue {
     this.#arena = arena;
     this.#bytes = arena.bytes;
     this.#totalLimit = totalLimit;
-    this.sourceLimit = totalLimit;
+    this.#sourceLimit = totalLimit;
     this.#next = new Int32Array(arena.frameCount);
     this.#lengths = new Int32Array(arena.frameCount);
     this.#ticks = new Float64Array(arena.frameCount);
+  }
+
+  /** How many frames one source may have waiting: at most half of all. */
+  limitSources(frames: number): void {
+    this.#sourceLimit = Math.min(frames, this.#totalLimit / 2);
+  }
+
+  /**
+   * Whether frames should stay where they are for now: there is no room for so many more, and nobody
+   * has sent too many.
+   */
+  hasNoRoomFor(frames: number): boolean {
+    const isCalm = this.#tick - this.#lastExcessTick >= CULPRIT_TICKS;
+    return isCalm && this.count + frames > this.#totalLimit;
   }
 
   /**
@@ -74,7 +88,7 @@ export class FairQueue {
    */
   push(frame: number, lengthBytes: number): number {
     const place = this.#placeOf(frame);
-    if (this.#counts[place] >= this.sourceLimit) return this.#excess(frame, place);
+    if (this.#counts[place] >= this.#sourceLimit) return this.#excess(frame, place);
     let displaced = NONE;
     if (this.count >= this.#totalLimit) {
       const longest = this.#longest();
@@ -149,6 +163,7 @@ export class FairQueue {
 
   #excess(frame: number, place: number): number {
     this.#excessTicks[place] = this.#tick;
+    this.#lastExcessTick = this.#tick;
     const at = this.#arena.frameOffset(frame) + SOURCE_OFFSET_BYTES;
     let mac = 0;
     for (let octet = 0; octet < 6; octet++) mac = mac * 256 + this.#bytes[at + octet];

@@ -137,6 +137,7 @@ export class FrameService {
 
   /** Begins to receive. */
   start(): void {
+    this.#setShares();
     for (const served of this.ports) {
       served.port.onReadable = () => this.#turn(served);
     }
@@ -179,6 +180,7 @@ export class FrameService {
     const { port, waiting } = served;
     let count = BATCH_FRAMES;
     for (let ahead = 0; ahead < BATCHES_AHEAD && count === BATCH_FRAMES; ahead++) {
+      if (waiting.hasNoRoomFor(BATCH_FRAMES)) break;
       count = port.receive(BATCH_FRAMES);
       this.#queueReceived(served, count);
     }
@@ -233,11 +235,16 @@ export class FrameService {
     setImmediate(this.#laterTurn, served);
   }
 
+  #setShares(): void {
+    const targets = Math.max(1, this.#targets.count);
+    const frames = SOURCE_LATITUDE * this.#bufferCount * targets;
+    for (const served of this.ports) served.waiting.limitSources(frames);
+  }
+
   #beat(): void {
     this.#discardAfterStall();
-    const targets = Math.max(1, this.#targets.count);
+    this.#setShares();
     for (const served of this.ports) {
-      served.waiting.sourceLimit = SOURCE_LATITUDE * this.#bufferCount * targets;
       served.waiting.tick();
       if (served.drops.over_share === served.toldOverShare) continue;
       served.toldOverShare = served.drops.over_share;

@@ -2,7 +2,7 @@ import { chmodSync } from "node:fs";
 import { lstat, unlink } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { ListenOptions } from "node:net";
-import type { ControlApi } from "../control/control-api.ts";
+import type { ManagementApi } from "../control/control-api.ts";
 import { healthProblems, isReady } from "../control/health.ts";
 import { readJson } from "../control/read-json.ts";
 import { findRoute, type Route } from "../control/router.ts";
@@ -52,10 +52,10 @@ const CHANGE_PATHS = [
 
 /**
  * The endpoint for looking at a server: `/metrics` for Prometheus, `/healthz` and `/readyz`, and a page
- * for people. It answers from the ControlApi and knows no more than that.
+ * for people. It answers from the ManagementApi and knows no more than that.
  */
 export class WebServer {
-  readonly #api: ControlApi;
+  readonly #api: ManagementApi;
   readonly #options: WebOptions;
   readonly #servers: Server[] = [];
   readonly #guard = new RequestGuard();
@@ -64,7 +64,7 @@ export class WebServer {
   readonly #routes: readonly Route[];
   #timer: NodeJS.Timeout | undefined;
 
-  private constructor(api: ControlApi, options: WebOptions) {
+  private constructor(api: ManagementApi, options: WebOptions) {
     this.#api = api;
     this.#options = options;
     this.#routes = [...targetRoutes, ...storeRoutes].filter(({ method, path }) =>
@@ -75,7 +75,7 @@ export class WebServer {
   }
 
   /** Takes the addresses; until `begin` it answers that it starts. @throws UsageError */
-  static async listen(api: ControlApi, options: WebOptions): Promise<WebServer> {
+  static async listen(api: ManagementApi, options: WebOptions): Promise<WebServer> {
     const web = new WebServer(api, options);
     try {
       for (const address of options.addresses) await web.#listen(address);
