@@ -135,7 +135,7 @@ control_socket_group = "${GROUP_ID}"\ncontrol_socket_mode = "0660"`,
   expect(statSync(place.path("run")).mode & 0o777).toBe(0o711);
   expect(await server.stop(served, "SIGTERM")).toBe(0);
 
-  configure('control_socket_group = "no-such-group"');
+  configure('state_dir = "state"\ncontrol_socket_group = "no-such-group"');
   const refused = await server.aoed("serve", "--config", "aoed.toml");
   expect(refused).toMatchObject({ code: 2 });
   expect(refused.stderr).toMatch(/there is no group "no-such-group"; make it with: groupadd/);

@@ -94,7 +94,7 @@ describe("mistakes end with code 2, one line, and nothing on disk", () => {
     [["state", "show", "1.0", "--state-dir", "."], /e1.0: no server runs and there is no state in/],
     [["state", "clear", "1.0"], /say what to clear/],
     [["state", "clear", "1.0", "--mask", "--socket", "absent.sock"], /no server answers at absent/],
-    [["target", "add", "1.0"], /name what to serve: --volume NAME or --snapshot ID/],
+    [["target", "add", "1.0"], /name what to serve: --file PATH, .* or --snapshot ID, one of them/],
     [["target", "remove", "1"], /"1" is not a target address/],
     [["target", "list", "--socket", "absent.sock"], /no server answers at absent.sock \(ENOENT\)/],
     [["snapshot", "list"], /no server answers at .* --store$/m],
