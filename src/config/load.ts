@@ -128,6 +128,8 @@ export interface StoreLocation {
 export function loadStoreFile(path: string): StoreLocation {
   const text = readText(path);
   return new Reader(parseToml(text, path), locateKeys(text), path, {}).readStore();
+}
+
 /**
  * A target whose keys come from elsewhere than a file, named and checked as in a file.
  * @throws UsageError "KEY: what is wrong; what would be right"
