@@ -104,3 +104,10 @@ test("a file of src stays readable: at most 400 lines", () => {
     .map(({ file, lines }) => `${relative(source, file)}: ${lines}`);
   expect(long).toEqual([]);
 });
+
+test("the clients of object stores are loaded only when a target is on one", () => {
+  const early = sourceFiles(source).filter((file) =>
+    /^import (?!type )[^;]*from "@(?:aws-sdk|azure|smithy)\//m.test(readFileSync(file, "utf8")),
+  );
+  expect(early).toEqual([]);
+});

@@ -48,5 +48,10 @@ function storeProblems(store: StoreStatus): HealthProblem[] {
   if (store.freeBytes !== null && store.freeBytes < LEAST_FREE_BYTES) {
     problems.push(`its disk has ${Math.floor(store.freeBytes / 2 ** 20)} MiB left`);
   }
+  const { fenced = null, trouble = null, dirtyBytes = 0 } = store.remote ?? {};
+  if (fenced !== null) problems.push(fenced);
+  else if (trouble !== null) {
+    problems.push(`its object store fails, and ${dirtyBytes} bytes wait for it: ${trouble}`);
+  }
   return problems.map((problem) => ({ subject: store.path, problem }));
 }

@@ -32,6 +32,7 @@ export function metricFamilies(status: ServerStatus): MetricFamily[] {
     ...initiatorFamilies(status),
     ...casFamilies(status.targets),
     ...storeFamilies(status.stores),
+    ...objectStoreFamilies(status.stores),
     ...processFamilies(status),
   ];
 }
@@ -273,6 +274,46 @@ function storeFamilies(stores: readonly StoreStatus[]): MetricFamily[] {
       ["aoe_store_received_bytes_total", "Bytes of blobs handed over.", (s) => s.receivedBytes],
       ["aoe_store_stored_bytes_total", "Bytes of them that were new.", (s) => s.storedBytes],
       ["aoe_store_damaged_blobs_total", "Blobs that failed verification.", (s) => s.damagedBlobs],
+    ]),
+  ];
+}
+
+/** How far an object store is behind, and what its owner is charged for. */
+function objectStoreFamilies(stores: readonly StoreStatus[]): MetricFamily[] {
+  const all = stores.flatMap(({ path, remote }) => (remote === null ? [] : [{ path, ...remote }]));
+  const labels = ({ path }: (typeof all)[number]): Labels => ({ store: path });
+  const requests = all.flatMap(({ path, puts, gets, lists, deletes }) =>
+    Object.entries({ put: puts, get: gets, list: lists, delete: deletes }).map(
+      ([operation, count]) => ({ path, operation, count }),
+    ),
+  );
+  return [
+    ...each("gauge", all, labels, [
+      [
+        "aoe_object_store_up",
+        "1 when it answers and this machine may write.",
+        ({ trouble, fenced }) => (trouble === null && fenced === null ? 1 : 0),
+      ],
+      [
+        "aoe_object_store_unsent_bytes",
+        "Acknowledged writes that it does not have yet: what the loss of this machine would cost.",
+        (o) => o.dirtyBytes,
+      ],
+      [
+        "aoe_object_store_lag_seconds",
+        "For how long the oldest of them has waited.",
+        (o) => o.lagMs / 1000,
+      ],
+      ["aoe_object_store_cached_bytes", "What of it is on the local disk.", (o) => o.cachedBytes],
+    ]),
+    ...each("counter", all, labels, [
+      ["aoe_object_store_written_bytes_total", "Bytes put.", (o) => o.bytesWritten],
+      ["aoe_object_store_read_bytes_total", "Bytes got.", (o) => o.bytesRead],
+      ["aoe_object_store_retries_total", "Requests tried again.", (o) => o.retries],
+      ["aoe_object_store_failures_total", "Requests that failed.", (o) => o.failures],
+    ]),
+    ...each("counter", requests, ({ path, operation }) => ({ store: path, operation }), [
+      ["aoe_object_store_requests_total", "Requests, as they are charged.", ({ count }) => count],
     ]),
   ];
 }
