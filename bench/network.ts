@@ -28,12 +28,12 @@ export class Segment implements AsyncDisposable {
     this.#client = client;
   }
 
-  /** `command` as seen from the server's side of the cable, on one processor. */
-  onServer(processor: number, command: readonly string[]): string[] {
+  /** `command` as seen from the server's side of the cable, on one processor or a list ("0-1"). */
+  onServer(processor: number | string, command: readonly string[]): string[] {
     return inNamespace(this.#server, processor, command);
   }
 
-  onClient(processor: number, command: readonly string[]): string[] {
+  onClient(processor: number | string, command: readonly string[]): string[] {
     return inNamespace(this.#client, processor, command);
   }
 
@@ -67,6 +67,10 @@ export class Segment implements AsyncDisposable {
   }
 }
 
-function inNamespace(name: string, processor: number, command: readonly string[]): string[] {
+function inNamespace(
+  name: string,
+  processor: number | string,
+  command: readonly string[],
+): string[] {
   return ["ip", "netns", "exec", name, "taskset", "-c", String(processor), ...command];
 }
