@@ -25,6 +25,7 @@ losetup mount
 unshare util-linux
 tshark tshark
 strace strace
+valgrind valgrind
 zsh zsh
 fish fish
 mandoc mandoc
