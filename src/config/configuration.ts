@@ -25,6 +25,8 @@ export interface ServerConfiguration {
   readonly workers: number;
   /** Messages that an initiator may have outstanding, as Config replies advertise it: 2 to 1024. */
   readonly bufferCount: number;
+  /** For how long the server looks for the next request before it sleeps; undefined: not at all. */
+  readonly busyPollMs?: number | undefined;
   /** Absolute. Holds the state file of each target; made by the server when it starts. */
   readonly stateDirectory: string;
   /** Absolute path of the Unix socket that the command line talks to; undefined: none. */

@@ -67,6 +67,7 @@ interfaces = ["eth0", "br-lan.7"]
 port = "packet"
 workers = 4
 buffer_count = 256
+busy_poll = "50us"
 state_dir = "state"
 control_socket = "/run/aoed.sock"
 control_socket_owner = "operator"
@@ -80,6 +81,7 @@ ${DISK}`);
       port: "packet",
       workers: 4,
       bufferCount: 256,
+      busyPollMs: 0.05,
       stateDirectory: "/etc/aoed/state",
       controlSocket: "/run/aoed.sock",
       controlSocketAccess: { owner: "operator", group: "4", mode: 0o660 },
@@ -203,6 +205,10 @@ describe("mistakes", () => {
       ['3:1: server.port: "pcaket" is not a kind of port; did you mean "packet"?'],
     ],
     [`${SERVER}buffer_count = 1\n${DISK}`, ["3:1: server.buffer_count: 1 is not a buffer count"]],
+    [
+      `${SERVER}busy_poll = "5ms"\n${DISK}`,
+      ['3:1: server.busy_poll: "5ms" is not a duration of at most 1ms'],
+    ],
     [
       `${SERVER}${DISK}wire_changes = ["maks"]\n`,
       [

@@ -244,6 +244,7 @@ class Reader {
       port,
       workers,
       bufferCount: keys.buffer_count,
+      ...(keys.busy_poll === undefined ? {} : { busyPollMs: keys.busy_poll }),
       stateDirectory: stateDirectory ?? defaultStateDirectory(true),
       controlSocket: this.#controlSocket(
         keys.control_socket,

@@ -202,6 +202,18 @@ function shelfNumber(input: unknown): number | undefined {
   return input === SHELF_THAT_LINUX_REFUSES ? undefined : wholeNumber(input, 0, 65534);
 }
 
+const MAX_BUSY_POLL_MS = 1;
+
+const busyPoll = readWith(
+  (input) => {
+    const durationMs = typeof input === "string" ? parseDuration(input) : undefined;
+    if (durationMs === undefined) return undefined;
+    return durationMs >= 0 && durationMs <= MAX_BUSY_POLL_MS ? durationMs : undefined;
+  },
+  "is not a duration of at most 1ms",
+  'use for example "50us", or leave it out',
+);
+
 export const serverSchema = v.object({
   interface: v.optional(interfaceName),
   interfaces: v.optional(listOf(interfaceName, "interfaces", '["eth0", "eth1"]')),
@@ -214,6 +226,7 @@ export const serverSchema = v.object({
     ),
     DEFAULT_BUFFER_COUNT,
   ),
+  busy_poll: v.optional(busyPoll),
   workers: v.optional(
     readWith(
       (input) => wholeNumber(input, 1, MAX_WORKERS),

@@ -256,4 +256,55 @@ describe("FrameService", () => {
     await stopped;
     expect(port.calls).toEqual(["receive 1", "stopReceiving", "transmit 1", "close"]);
   });
+
+  describe("that polls busily", () => {
+    let polling: FrameService;
+    beforeEach(() => {
+      const targets = new TargetManager();
+      targets.add({ shelf: 1, slot: 0, storage, allow: [], ...volatileState });
+      const identity = { bufferCount: 64, firmwareVersion: 1 };
+      responder = new Responder({ arena, targets, engine: new AtaEngine("test"), identity });
+      const clock = (): number => 0;
+      const options = { arena, targets, responder, ports: [port], bufferCount: 64, clock };
+      polling = new FrameService({ ...options, busyPollMs: 0.5 });
+      polling.start();
+    });
+    afterEach(async () => polling.stop(0));
+
+    test("answers what comes while it looks, without being woken", () => {
+      port.waiting = [request(READ)];
+      const receive = port.receive.bind(port);
+      let looks = 0;
+      port.receive = (maxFrames) => {
+        // Nothing at the first look after the first frame, then one more frame.
+        if (++looks === 3) port.waiting = [request(READ)];
+        return receive(maxFrames);
+      };
+      port.onReadable!();
+      expect(port.repliedTo.length).toBe(2);
+      expect(looks).toBeGreaterThan(3);
+    });
+
+    test("gives the event loop back when a disk is waited for", () => {
+      vi.spyOn(storage, "read").mockImplementation(() => {});
+      port.waiting = [request(READ)];
+      port.onReadable!();
+      expect(port.calls.filter((call) => call.startsWith("receive"))).toEqual(["receive 1"]);
+      vi.restoreAllMocks();
+      // The request is given back, so that the arena is whole at the end.
+      port.release(port.received.frames[0]);
+    });
+
+    test("ends although frames never cease to come", () => {
+      const receive = port.receive.bind(port);
+      port.receive = (maxFrames) => {
+        port.waiting = [request(READ)];
+        return receive(maxFrames);
+      };
+      port.onReadable!();
+      port.receive = receive;
+      port.waiting = [];
+      expect(port.repliedTo.length).toBeGreaterThan(1);
+    });
+  });
 });

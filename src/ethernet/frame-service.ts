@@ -25,6 +25,9 @@ const BATCHES_AHEAD = 16;
 /** An initiator may have `buffer_count` requests outstanding at each target; some do not count well. */
 const SOURCE_LATITUDE = 4;
 
+/** How long one turn may look for further frames. */
+const LINGER_MS = 1;
+
 const HEARTBEAT_MS = 100;
 
 /** Bounds how many stale frames are thrown away at once. */
@@ -82,6 +85,8 @@ export interface FrameServiceOptions {
   readonly arena: FrameArena;
   /** Requests that an initiator is told it may have outstanding. */
   readonly bufferCount: number;
+  /** For how long the next frame is looked for before the event loop sleeps; undefined: not at all. */
+  readonly busyPollMs?: number | undefined;
   readonly targets: TargetManager;
   readonly responder: Responder;
   readonly ports: readonly EthernetPort[];
@@ -100,6 +105,7 @@ export class FrameService {
   readonly #targets: TargetManager;
   readonly #responder: Responder;
   readonly #bufferCount: number;
+  readonly #busyPollMs: number;
   readonly #onFlood: FrameServiceOptions["onFlood"];
   readonly #clock: () => number;
   readonly #heartbeat: NodeJS.Timeout;
@@ -116,6 +122,7 @@ export class FrameService {
     this.#clock = options.clock ?? (() => performance.now());
     this.#heartbeatAtMs = this.#clock();
     this.#bufferCount = options.bufferCount;
+    this.#busyPollMs = options.busyPollMs ?? 0;
     this.#onFlood = options.onFlood;
     this.#heartbeat = setInterval(() => this.#beat(), HEARTBEAT_MS);
     this.#heartbeat.unref();
@@ -168,10 +175,31 @@ export class FrameService {
   #turn(served: ServedPort): void {
     if (this.#discardAfterStall()) return;
     for (let batch = 0; batch < BATCHES_IN_TURN; batch++) {
-      if (!this.#receiveAndExecute(served)) return;
+      if (!this.#receiveAndExecute(served)) {
+        if (this.#busyPollMs > 0) this.#linger(served);
+        return;
+      }
     }
     served.isCrowded = true;
     if (served.waiting.count > 0) this.#scheduleTurn(served);
+  }
+
+  /**
+   * Looks for the next frames instead of sleeping, until none has come for `busyPollMs`. Whatever
+   * else needs the event loop has its turn: a disk that is waited for at once, the rest each
+   * millisecond.
+   */
+  #linger(first: ServedPort): void {
+    const startMs = performance.now();
+    let untilMs = startMs + this.#busyPollMs;
+    for (let nowMs = startMs; nowMs < untilMs; nowMs = performance.now()) {
+      if (this.#responder.inFlight > 0) return;
+      if (nowMs > startMs + LINGER_MS) return this.#scheduleTurn(first);
+      for (const served of this.ports) {
+        if (served.isCrowded || served.port.onReadable === undefined) return;
+        if (this.#executeReceived(served) > 0) untilMs = nowMs + this.#busyPollMs;
+      }
+    }
   }
 
   /** One batch. @returns whether there may be more */

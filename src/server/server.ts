@@ -158,6 +158,7 @@ export class Server implements ServerCore {
       responder: this.#responder,
       arena: this.#arena,
       bufferCount: this.#configuration.server.bufferCount,
+      busyPollMs: this.#configuration.server.busyPollMs,
       ports: this.#ports,
       clock: this.#clock,
       onFlood: (served, mac) => this.#warnOfFlood(served, mac),
