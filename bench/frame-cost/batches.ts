@@ -40,7 +40,10 @@ for (let round = 0; round < Number(rounds); round++) {
     client.send(frame, request.length);
   }
   client.transmit();
-  while (replies < BATCH_FRAMES) await delay(1);
+  for (;;) {
+    await delay(1);
+    if (replies === BATCH_FRAMES) break;
+  }
 }
 existsSync(`/aoed-round-${rounds}`);
 process.exit(0);

@@ -7,7 +7,7 @@ export const limits = {
   /** Bytes of JavaScript heap for a frame; what remains is one object for each measurement. */
   allocatedBytes: 0.5,
   /** Instructions of the interpreter for a request and its reply, on a disk in memory. */
-  instructions: { read: 100_000, write: 103_000 },
+  instructions: { read: 93_000, write: 96_000 },
   /** System calls for a batch of 16 frames that follow each other on the disk. */
   systemCalls: {
     read: { recvmmsg: 2, preadv: 1, sendmmsg: 1, others: 0 },
