@@ -2,9 +2,11 @@ import { randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, describe, expect, test } from "vitest";
-import { describeBlobStore } from "../src/blob/blob-store.compliance.ts";
+import { setTimeout as delay } from "node:timers/promises";
+import { afterAll, describe, expect, test, vi } from "vitest";
+import { describeBlobStore, RecordedNotes } from "../src/blob/blob-store.compliance.ts";
 import type { NoteReader } from "../src/blob/blob-store.ts";
+import { hashOf } from "../src/blob/hash.ts";
 import { NodeDisk } from "../src/blob/node-disk.ts";
 import { openFileStore } from "../src/blob/open-file-store.ts";
 import { CasStore } from "../src/cas/cas-store.ts";
@@ -16,7 +18,7 @@ import { sendSnapshot } from "../src/cas/transfer.ts";
 import { verifySnapshot } from "../src/cas/verify.ts";
 import type { ObjectStoreSettings } from "../src/object/object-store-settings.ts";
 import { openAdapter, openObjectStore } from "../src/object/open-object-store.ts";
-import { openPackedStore } from "../src/pack/open-packed-store.ts";
+import { openPackedStore, type PackedStoreOptions } from "../src/pack/open-packed-store.ts";
 import type { PackedStore } from "../src/pack/packed-store.ts";
 import { newBucket, newContainer, startedAzure, startedS3 } from "./services.testing.ts";
 
@@ -39,6 +41,8 @@ async function newFolder(): Promise<string> {
 
 interface Service {
   readonly name: string;
+  /** The process that answers; a folder has none. */
+  readonly process?: string | undefined;
   /** Undefined where it is not started. */
   readonly settings: (() => Promise<ObjectStoreSettings>) | undefined;
 }
@@ -48,10 +52,12 @@ const azure = startedAzure();
 const services: Service[] = [
   {
     name: "S3",
+    process: process.env["AOED_TEST_S3_PID"],
     settings: s3 && (async () => kept(await newBucket(s3))),
   },
   {
     name: "Azure",
+    process: process.env["AOED_TEST_AZURE_PID"],
     settings: azure === undefined ? undefined : async () => kept(await newContainer(azure)),
   },
   {
@@ -69,14 +75,17 @@ async function openPacked(
   settings: ObjectStoreSettings,
   folder: string,
   reader: NoteReader,
+  options: Partial<PackedStoreOptions> = {},
 ): Promise<PackedStore> {
   const warn = (message: string): void => expect.fail(message);
   return openPackedStore({
-    objects: await openObjectStore(settings, { warn }),
+    // As the server has it: the store itself tries on, and says so in its status.
+    objects: await openObjectStore(settings, { warn, retry: { deadlineMs: 10_000 } }),
     disk: await NodeDisk.open(folder),
     reader,
     host: "test",
     segmentBytes: MIB,
+    ...options,
   });
 }
 
@@ -161,3 +170,54 @@ test("a snapshot goes from a local store to all others and back, and nothing goe
   expect(from.store.statistics.blobBytes).toBeLessThan(MIB);
   await from.close();
 }, 120_000);
+
+/** Long enough for connections to hang, tries to end, and writes to reach their limit. */
+const OUTAGE_MS = 30_000;
+const MAX_DIRTY_BYTES = 4 * MIB;
+
+for (const { name, process: service, settings } of startedServices) {
+  if (service === undefined || settings === undefined) continue;
+
+  test(`${name} hangs for ${OUTAGE_MS / 1000} s under load: nothing fails, writes wait, all arrives`, async () => {
+    const place = await settings();
+    const options = { maxDirtyBytes: MAX_DIRTY_BYTES, uploadIntervalMs: 200 };
+    const store = await openPacked(place, await newFolder(), new RecordedNotes(), options);
+    const written: Buffer[] = [];
+    let isEnding = false;
+    const writing = (async () => {
+      while (!isEnding) {
+        const data = randomBytes(64 * 1024);
+        await store.put(hashOf(data), data);
+        written.push(data);
+        await delay(5);
+      }
+    })();
+    await vi.waitUntil(() => written.length > 20, 30_000);
+
+    process.kill(Number(service), "SIGSTOP");
+    const since = performance.now();
+    try {
+      await vi.waitUntil(() => (store.remote?.dirtyBytes ?? NaN) > MAX_DIRTY_BYTES / 2, 30_000);
+      while (performance.now() - since < OUTAGE_MS) {
+        // What was written is read, whether writes wait or not.
+        const data = written[written.length >> 1];
+        expect(data.equals(await store.get(hashOf(data)))).toBe(true);
+        await delay(200);
+      }
+      expect(store.remote?.dirtyBytes ?? NaN).toBeLessThan(2 * MAX_DIRTY_BYTES);
+      await vi.waitUntil(() => store.remote?.trouble != null, 60_000);
+    } finally {
+      process.kill(Number(service), "SIGCONT");
+    }
+
+    const before = written.length;
+    await vi.waitUntil(() => written.length > before + 20, 120_000);
+    isEnding = true;
+    await writing;
+    await vi.waitUntil(() => (store.remote?.dirtyBytes ?? NaN) === 0, 120_000);
+    await store.close();
+    const elsewhere = await openPacked(place, await newFolder(), new RecordedNotes());
+    for (const data of written) expect(data.equals(await elsewhere.get(hashOf(data)))).toBe(true);
+    await elsewhere.close();
+  }, 300_000);
+}

@@ -35,6 +35,7 @@ for _ in $(seq 300); do
         endpoint="http://127.0.0.1:$port/aoedtest"
         echo "export AOED_TEST_AZURE_CONNECTION_STRING='DefaultEndpointsProtocol=http;AccountName=aoedtest;AccountKey=$key;BlobEndpoint=$endpoint;'" \
             >"$folder/azurite.env"
+        echo "export AOED_TEST_AZURE_PID='$pid'" >>"$folder/azurite.env"
         exit 0
     fi
     sleep 0.1

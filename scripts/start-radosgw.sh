@@ -108,4 +108,5 @@ cat >"$folder/radosgw.env" <<ENVIRONMENT
 export AOED_TEST_S3_ENDPOINT='http://127.0.0.1:$gateway_port'
 export AOED_TEST_S3_ACCESS_KEY='$access'
 export AOED_TEST_S3_SECRET_KEY='$secret'
+export AOED_TEST_S3_PID='$(cat "$folder/run/gateway.pid")'
 ENVIRONMENT
