@@ -183,9 +183,9 @@ for (const { name, process: service, settings } of startedServices) {
     const options = { maxDirtyBytes: MAX_DIRTY_BYTES, uploadIntervalMs: 200 };
     const store = await openPacked(place, await newFolder(), new RecordedNotes(), options);
     const written: Buffer[] = [];
-    let isEnding = false;
+    const ending = new AbortController();
     const writing = (async () => {
-      while (!isEnding) {
+      while (!ending.signal.aborted) {
         const data = randomBytes(64 * 1024);
         await store.put(hashOf(data), data);
         written.push(data);
@@ -212,7 +212,7 @@ for (const { name, process: service, settings } of startedServices) {
 
     const before = written.length;
     await vi.waitUntil(() => written.length > before + 20, 120_000);
-    isEnding = true;
+    ending.abort();
     await writing;
     await vi.waitUntil(() => (store.remote?.dirtyBytes ?? NaN) === 0, 120_000);
     await store.close();
