@@ -1,3 +1,4 @@
+import { flushCompileCache } from "node:module";
 import { resolve } from "node:path";
 import { createLog, type Log, type LogOptions } from "../log/log.ts";
 import type { ConfigurationSource } from "../server/changes.ts";
@@ -48,9 +49,12 @@ async function start(
 ): Promise<RunningServer> {
   if (configuration.server.workers > 1) {
     const { startWorkers } = await import("../workers/workers.ts");
+    flushCompileCache();
     return startWorkers(configuration, log, logging, source);
   }
   const { startServer } = await import("../server/server.ts");
+  // Now, and not at the end: a server that is killed should start fast as well.
+  flushCompileCache();
   return startServer(configuration, log, {}, source);
 }
 
