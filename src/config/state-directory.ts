@@ -6,6 +6,8 @@ export interface Surroundings {
 }
 
 const SYSTEM_STATE_DIRECTORY = "/var/lib/aoed";
+/** Where a socket is that others than its owner may open, if the configuration says so. */
+const SYSTEM_RUNTIME_DIRECTORY = "/run/aoed";
 
 /**
  * Where state is kept when nothing says so. Under systemd it is the unit's StateDirectory; a
@@ -36,6 +38,7 @@ export function likelyControlSockets(): string[] {
     defaultStateDirectory(false),
     defaultStateDirectory(true),
     SYSTEM_STATE_DIRECTORY,
+    SYSTEM_RUNTIME_DIRECTORY,
   ];
   return [...new Set(folders)].map(controlSocketIn);
 }
