@@ -6,6 +6,7 @@ import { collect } from "./collect.ts";
 import type { ServeOptions } from "./serve-options.ts";
 import type { ClearOptions, StateOptions } from "./state.ts";
 import { addInitiatorCommands } from "./initiator-commands.ts";
+import type { StatusOptions } from "./status.ts";
 import { addStoreCommands } from "./store-commands.ts";
 import type { ReloadOptions } from "./reload.ts";
 import type {
@@ -94,14 +95,18 @@ function addStatus(program: Command): void {
     .command("status")
     .description("show what a running server serves and how it fares")
     .option("--socket <path>", "control socket of the server")
-    .option("--json", "answer in JSON")
+    .option("-w, --watch", "show it live, until q is typed; lines without a terminal")
+    .option("--interval <duration>", "with --watch: how often", "1s")
+    .option("--json", "answer in JSON; with --watch one line each time")
     .addHelpText(
       "after",
       `
-Example:
-  sudo aoed status --socket /var/lib/aoed/control.sock`,
+Examples:
+  sudo aoed status
+  sudo aoed status --watch
+  sudo aoed status --json --socket /var/lib/aoed/control.sock`,
     )
-    .action(async (options: { socket?: string; json?: true }) => {
+    .action(async (options: StatusOptions) => {
       const { status } = await import("./status.ts");
       await status(options);
     });

@@ -1,133 +1,31 @@
-import { targetName } from "../config/configuration.ts";
-import { formatSize } from "../config/units.ts";
-import type { PortStatus, ServerStatus, TargetStatus } from "../control/control-api.ts";
-import type { StoreStatus } from "../control/store-api.ts";
-import { SECTOR_BYTES } from "../storage/block-storage.ts";
-import { approximateSize } from "./approximate-size.ts";
+import type { ServerStatus } from "../control/control-api.ts";
 import { askServer } from "./control-client.ts";
-import { formatTable } from "./table.ts";
+import { readDuration } from "./option-values.ts";
+import { statusText } from "./status-text.ts";
 
-/** Prints what a running server serves and how it fares. */
-export async function status(options: { socket?: string; json?: true }): Promise<void> {
-  const answer = await askServer<ServerStatus>(options.socket, "GET", "/v1/status");
-  const text = options.json === true ? `${JSON.stringify(answer, null, 2)}\n` : summary(answer);
-  process.stdout.write(text);
+export interface StatusOptions {
+  readonly socket?: string;
+  readonly json?: true;
+  readonly watch?: true;
+  readonly interval: string;
 }
 
-function summary(server: ServerStatus): string {
-  const ports = formatTable(
-    ["INTERFACE", "LINK", "MTU", "MAC", "RECEIVED", "SENT", "OVERRUNS"],
-    server.ports.map(portRow),
-  );
-  const targets = formatTable(
-    ["TARGET", "SIZE", "WRITES", "READS", "WRITTEN", "ERRORS", "UNSYNCED", "DISK"],
-    server.targets.map(targetRow),
-  );
-  const head = `aoed ${server.version}, process ${server.processId}, up ${server.uptimeSeconds} s`;
-  const tables = [ports, targets];
-  const cas = server.targets.filter((target) => target.cas !== null);
-  if (cas.length > 0) {
-    tables.push(
-      formatTable(["TARGET", "SERVES", "CACHE HITS", "CHANGED", "STORE"], cas.map(casRow)),
-    );
+/** Prints what a running server serves and how it fares, once or again and again. */
+export async function status(options: StatusOptions): Promise<void> {
+  const look = async (): Promise<ServerStatus> =>
+    askServer<ServerStatus>(options.socket, "GET", "/v1/status");
+  const text = (answer: ServerStatus, before?: ServerStatus): string =>
+    options.json === true ? `${JSON.stringify(answer)}\n` : statusText(answer, before);
+  if (options.watch === true) {
+    const intervalMs = readDuration(options.interval, "--interval");
+    const { watch, watchLines } = await import("./watch.ts");
+    const { stdin, stdout } = process;
+    if (options.json !== true && stdout.isTTY && stdin.isTTY) {
+      return watch({ look, text, intervalMs, input: stdin, output: stdout });
+    }
+    return watchLines({ look, text, intervalMs, output: stdout });
   }
-  if (server.stores.length > 0) {
-    tables.push(
-      formatTable(
-        [
-          "STORE",
-          "VOLUMES",
-          "SNAPSHOTS",
-          "BLOBS",
-          "ON DISK",
-          "FREE",
-          "DEDUP",
-          "COLLECTED",
-          "VERIFIED",
-        ],
-        server.stores.map(storeRow),
-      ),
-    );
-  }
-  const remote = server.stores.flatMap(remoteRow);
-  if (remote.length > 0) {
-    tables.push(
-      formatTable(
-        ["OBJECT STORE", "NOT SENT", "FOR", "NEWEST STATE", "CACHED", "PUTS", "GETS", "STATE"],
-        remote,
-      ),
-    );
-  }
-  return `${head}\n\n${tables.join("\n")}`;
-}
-
-/** How far an object store is behind, and what it has cost. */
-function remoteRow({ remote }: StoreStatus): string[][] {
-  if (remote === null) return [];
-  return [
-    [
-      remote.description,
-      approximateSize(remote.dirtyBytes),
-      `${(remote.lagMs / 1000).toFixed(1)} s`,
-      remote.headTime ?? "none",
-      approximateSize(remote.cachedBytes),
-      String(remote.puts),
-      String(remote.gets),
-      remote.fenced ?? remote.trouble ?? "ok",
-    ],
-  ];
-}
-
-function casRow(target: TargetStatus): string[] {
-  const { cas } = target;
-  if (cas === null) return [];
-  const asked = cas.cacheHits + cas.cacheMisses;
-  return [
-    targetName(target),
-    cas.volume ?? `snapshot ${cas.snapshot}`,
-    asked === 0 ? "-" : `${((cas.cacheHits / asked) * 100).toFixed(1)}%`,
-    `${cas.dirtyBlocks} blocks`,
-    cas.store,
-  ];
-}
-
-function storeRow(store: StoreStatus): string[] {
-  const { collected, receivedBytes, storedBytes } = store;
-  return [
-    store.path,
-    String(store.volumes),
-    String(store.snapshots),
-    approximateSize(store.blobBytes),
-    approximateSize(store.diskBytes),
-    store.freeBytes === null ? "-" : approximateSize(store.freeBytes),
-    storedBytes === 0 ? "-" : `${(receivedBytes / storedBytes).toFixed(2)}x`,
-    collected === null ? "-" : (collected.failure ?? collected.ended),
-    store.scrubbed ?? "never",
-  ];
-}
-
-function portRow(port: PortStatus): string[] {
-  return [
-    port.interface,
-    port.up ? "up" : "down",
-    String(port.mtuBytes),
-    port.mac,
-    String(port.statistics.receivedFrames),
-    String(port.statistics.sentFrames),
-    String(port.statistics.receiveOverruns),
-  ];
-}
-
-function targetRow(target: TargetStatus): string[] {
-  const { storage, statistics, storageStatistics } = target;
-  return [
-    targetName(target),
-    formatSize(storage.sectors * SECTOR_BYTES),
-    storage.readOnly ? "refused" : storage.durability,
-    String(statistics.reads),
-    String(statistics.writes),
-    String(statistics.ataErrors),
-    formatSize(storageStatistics.unsyncedSectors * SECTOR_BYTES),
-    storage.description,
-  ];
+  const answer = await look();
+  const once = options.json === true ? `${JSON.stringify(answer, null, 2)}\n` : statusText(answer);
+  process.stdout.write(once);
 }

@@ -1,0 +1,112 @@
+import { setTimeout as delay } from "node:timers/promises";
+
+export interface WatchOptions<Look> {
+  /** Asks again. @throws when nobody answers */
+  readonly look: () => Promise<Look>;
+  readonly text: (now: Look, before: Look | undefined) => string;
+  readonly intervalMs: number;
+}
+
+/** What of a terminal is written to. */
+export interface Screen {
+  readonly columns: number;
+  readonly rows: number;
+  write(text: string): unknown;
+  on(event: "resize", listener: () => void): unknown;
+  off(event: "resize", listener: () => void): unknown;
+}
+
+/** What of a terminal is read from. */
+export interface Keys {
+  setRawMode(isRaw: boolean): unknown;
+  on(event: "data", listener: (typed: Buffer) => void): unknown;
+  off(event: "data", listener: (typed: Buffer) => void): unknown;
+  resume(): unknown;
+  pause(): unknown;
+}
+
+const ENTER = "\x1b[?1049h\x1b[?25l";
+const LEAVE = "\x1b[?25h\x1b[?1049l";
+const HOME = "\x1b[H";
+const CLEAR_LINE = "\x1b[K";
+const CLEAR_BELOW = "\x1b[J";
+
+/** In raw mode the terminal hands Ctrl-C over as a key. */
+const QUIT_KEYS = ["q", "Q", "\x03", "\x1b"];
+const SIGNALS = ["SIGTERM", "SIGHUP", "SIGINT"] as const;
+
+/**
+ * A live view on a terminal: drawn in place, fitted to its size, until q is typed. The terminal is
+ * left as it was, also when a signal or an error ends it.
+ */
+export async function watch<Look>(
+  options: WatchOptions<Look> & { readonly input: Keys; readonly output: Screen },
+): Promise<void> {
+  const { input, output, intervalMs } = options;
+  const ending = new AbortController();
+  const quit = (): void => ending.abort();
+  const typed = (keys: Buffer): void => {
+    if (QUIT_KEYS.includes(keys.toString())) quit();
+  };
+  let shown = "";
+  const draw = (): void => void output.write(fitted(shown, output));
+  for (const signal of SIGNALS) process.on(signal, quit);
+  input.setRawMode(true);
+  input.resume();
+  input.on("data", typed);
+  output.on("resize", draw);
+  output.write(ENTER);
+  try {
+    const glance = glances(options);
+    while (!ending.signal.aborted) {
+      shown = await glance();
+      if (ending.signal.aborted) break;
+      draw();
+      await delay(intervalMs, undefined, { signal: ending.signal }).catch(() => undefined);
+    }
+  } finally {
+    output.write(LEAVE);
+    output.off("resize", draw);
+    input.off("data", typed);
+    input.setRawMode(false);
+    input.pause();
+    for (const signal of SIGNALS) process.off(signal, quit);
+  }
+}
+
+/** The same without a terminal: one text after the other, until a signal or a fault ends it. */
+export async function watchLines<Look>(
+  options: WatchOptions<Look> & { readonly output: { write(text: string): unknown } },
+): Promise<void> {
+  let before: Look | undefined;
+  for (;;) {
+    const now = await options.look();
+    options.output.write(options.text(now, before));
+    before = now;
+    await delay(options.intervalMs);
+  }
+}
+
+/** What to show, time after time; a server that is gone is waited for. */
+function glances<Look>({ look, text }: WatchOptions<Look>): () => Promise<string> {
+  let before: Look | undefined;
+  let last = "";
+  return async () => {
+    try {
+      const now = await look();
+      last = text(now, before);
+      before = now;
+      return `${last}\nq quits`;
+    } catch (error) {
+      const reason = error instanceof Error ? error.message : String(error);
+      return `NO ANSWER: ${reason}\ntrying again; q quits\n\n${last}`;
+    }
+  };
+}
+
+/** As much of the text as fits, each line ended so that nothing of the last picture stays. */
+function fitted(text: string, { columns, rows }: Screen): string {
+  const lines = text.split("\n").slice(0, Math.max(1, rows));
+  const cut = lines.map((line) => `${[...line].slice(0, columns).join("")}${CLEAR_LINE}`);
+  return `${HOME}${cut.join("\r\n")}${CLEAR_BELOW}`;
+}
