@@ -2,6 +2,7 @@ import type { BlobStore, NoteReader } from "../blob/blob-store.ts";
 import { StoreFault } from "../blob/blob-store.ts";
 import { hashFromHex } from "../blob/hash.ts";
 import { UsageError } from "../errors.ts";
+import { LineBudget } from "../log/line-budget.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { Catalog, type SnapshotRecord } from "./catalog.ts";
 import { CatalogBatch } from "./catalog-batch.ts";
@@ -166,14 +167,19 @@ export class CasStore {
   }
 
   #attach(state: VolumeState, description: string, options: VolumeOptions): Volume {
+    // Every read of a bad block is one more.
+    const damage = new LineBudget();
     const volume = new Volume(state, this.store, description, options, {
       committed: () => this.#checkLimits(state),
       failed: ({ kind }) => {
         if (kind === "noSpace") this.noSpaceFaults++;
       },
       damaged: (firstLba, lengthSectors, blob) => {
+        const leftOut = damage.take("damaged");
+        if (leftOut === undefined) return;
         const range = `LBA ${firstLba} to ${firstLba + lengthSectors - 1}`;
-        this.log("error", `${description}: ${range} cannot be read: ${blob}`);
+        const more = leftOut === 0 ? "" : ` (and ${leftOut} more before)`;
+        this.log("error", `${description}: ${range} cannot be read: ${blob}${more}`);
       },
       closed: async () => {
         this.#open.delete(state);

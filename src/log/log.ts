@@ -2,6 +2,7 @@ import { createRequire } from "node:module";
 import { destination, type Logger, pino } from "pino";
 import type PinoPretty from "pino-pretty";
 import type { LogLevel } from "./levels.ts";
+import { LineBudget, type MonotonicClock, type RateLimit } from "./line-budget.ts";
 
 /**
  * Logs go to standard error: for people when that is a terminal, one JSON object a line otherwise.
@@ -40,68 +41,26 @@ function isoTime(): string {
   return `,"time":"${new Date().toISOString()}"`;
 }
 
-/** Milliseconds that only grow. */
-export type MonotonicClock = () => number;
-
-export interface RateLimit {
-  /** Lines of one kind that may follow each other at once. */
-  readonly burst: number;
-  /** After the burst: one line of that kind in this time. */
-  readonly intervalMs: number;
-}
-
 /**
  * Warnings that anybody on the wire can cause, limited so that a flood cannot fill a disk. Each
- * kind has a bucket of its own; the first line after a pause says how many were left out.
+ * kind has a budget of its own; the first line after a pause says how many were left out.
  */
 export class RateLimitedLog {
   readonly #log: Pick<Log, "warn">;
-  readonly #clock: MonotonicClock;
-  readonly #limit: RateLimit;
-  readonly #buckets = new Map<string, Bucket>();
+  readonly #budget: LineBudget;
 
-  constructor(
-    log: Pick<Log, "warn">,
-    clock: MonotonicClock = () => performance.now(),
-    limit: RateLimit = { burst: 5, intervalMs: 10_000 },
-  ) {
+  constructor(log: Pick<Log, "warn">, clock?: MonotonicClock, limit?: RateLimit) {
     this.#log = log;
-    this.#clock = clock;
-    this.#limit = limit;
+    this.#budget = new LineBudget(clock, limit);
   }
 
   /**
-   * @param kind one of a fixed few: a kind made from what a frame holds would grow without bound
+   * @param kind one of a fixed few
    * @param details called only when the line is written
    */
   warn(kind: string, message: string, details?: () => Record<string, unknown>): void {
-    const bucket = this.#bucket(kind);
-    const { burst, intervalMs } = this.#limit;
-    const now = this.#clock();
-    bucket.tokens = Math.min(burst, bucket.tokens + (now - bucket.filledAtMs) / intervalMs);
-    bucket.filledAtMs = now;
-    if (bucket.tokens < 1) {
-      bucket.suppressed++;
-      return;
-    }
-    bucket.tokens--;
-    const suppressed = bucket.suppressed === 0 ? {} : { suppressed: bucket.suppressed };
-    bucket.suppressed = 0;
-    this.#log.warn({ kind, ...details?.(), ...suppressed }, message);
+    const suppressed = this.#budget.take(kind);
+    if (suppressed === undefined) return;
+    this.#log.warn({ kind, ...details?.(), ...(suppressed > 0 ? { suppressed } : {}) }, message);
   }
-
-  #bucket(kind: string): Bucket {
-    const known = this.#buckets.get(kind);
-    if (known !== undefined) return known;
-    const bucket = { tokens: this.#limit.burst, filledAtMs: this.#clock(), suppressed: 0 };
-    this.#buckets.set(kind, bucket);
-    return bucket;
-  }
-}
-
-interface Bucket {
-  tokens: number;
-  filledAtMs: number;
-  /** Lines left out since the last one written. */
-  suppressed: number;
 }

@@ -16,6 +16,8 @@ export class CasServer {
   readonly logged: string[] = [];
   readonly socket = join(this.folder, "control.sock");
   readonly arena = new FrameArena(64);
+  /** The wire that it is on; a new one at each start. */
+  port = this.#wire();
   #running: RunningServer<Server> | undefined;
 
   get running(): RunningServer<Server> {
@@ -34,12 +36,16 @@ export class CasServer {
       humanReadable: false,
       stream: { write: (line) => this.logged.push(line) },
     });
-    const port = new HarnessPort("wire0", macOctets("02:ae:00:00:00:01"), 1500, this.arena);
+    this.port = this.#wire();
     this.#running = await startServer(this.#configuration(targets), log, {
       arena: this.arena,
-      ports: [port],
+      ports: [this.port],
     });
     return this.#running;
+  }
+
+  #wire(): HarnessPort {
+    return new HarnessPort("wire0", macOctets("02:ae:00:00:00:01"), 1500, this.arena);
   }
 
   #configuration(targets: string): Configuration {
