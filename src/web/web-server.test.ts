@@ -1,3 +1,4 @@
+import { readFileSync } from "node:fs";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ServerStatus } from "../control/control-api.ts";
 import type { HealthProblem } from "../control/health.ts";
@@ -231,4 +232,12 @@ test("a page that only shows has no token and changes nothing", async () => {
   } finally {
     await shown.remove();
   }
+});
+
+test("docs/monitoring.md lists each metric", () => {
+  const read = (path: string): string => readFileSync(new URL(path, import.meta.url), "utf8");
+  const names = read("metric-families.ts").match(/(?<=")(?:aoe|process)_[a-z0-9_]+(?=")/g) ?? [];
+  const documented = read("../../docs/monitoring.md");
+  expect(names.length).toBeGreaterThan(50);
+  expect(names.filter((name) => !documented.includes(`\`${name}\``))).toEqual([]);
 });
