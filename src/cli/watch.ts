@@ -107,6 +107,6 @@ function glances<Look>({ look, text }: WatchOptions<Look>): () => Promise<string
 /** As much of the text as fits, each line ended so that nothing of the last picture stays. */
 function fitted(text: string, { columns, rows }: Screen): string {
   const lines = text.split("\n").slice(0, Math.max(1, rows));
-  const cut = lines.map((line) => `${[...line].slice(0, columns).join("")}${CLEAR_LINE}`);
+  const cut = lines.map((line) => `${line.slice(0, columns)}${CLEAR_LINE}`);
   return `${HOME}${cut.join("\r\n")}${CLEAR_BELOW}`;
 }
