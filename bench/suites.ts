@@ -65,14 +65,17 @@ const memory: SuitePlan = {
   ],
 };
 
-const sharedLoad = combine(EIGHT_KIBIBYTES, [16], [MIXED], 4);
+const sharedLoad = [
+  ...combine(EIGHT_KIBIBYTES, [16], [MIXED], 4),
+  ...combine(KIBIBYTE, [16], [RANDOM_READ], 64),
+];
 
 const fairness: SuitePlan = {
   ...memory,
   name: "fairness",
-  title: "Four initiators",
+  title: "Several initiators",
   remark:
-    "Four initiators with a window of 16 each; beside the name of the server is what the slowest of " +
+    "Four and 64 initiators with a window of 16 each; beside the name of the server is what the slowest of " +
     "them got in proportion to the fastest.",
   workloads: sharedLoad,
   quick: sharedLoad,

@@ -2,6 +2,7 @@ import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import type { ServerStatus } from "../control/control-api.ts";
 import { Namespace } from "./namespace.testing.ts";
 import { ServerPlace } from "./serve-process.testing.ts";
 
@@ -71,6 +72,28 @@ test("a start that one worker refuses leaves nothing, whatever the other would m
   expect(refused.stderr.split("\n").at(-2)).toMatch(/^aoed: .*held\.img/);
   expect(server.place.contents()).toEqual(before);
   expect(await server.stop(holder, "SIGTERM")).toBe(0);
+});
+
+test("a running server of two workers is changed as one", async () => {
+  configure(SECOND);
+  const served = await server.serve("--config", "aoed.toml");
+  const socket = ["--socket", "state/control.sock"];
+  const third = SECOND.replace("slot = 1", "slot = 2");
+  configure(third);
+  served.process.kill("SIGHUP");
+  const ping = ["ping", "1.2", "-i", "client0", "-c", "1", "--timeout", "300ms"];
+  let answered = false;
+  for (let tries = 0; tries < 50 && !answered; tries++) {
+    answered = (await server.aoed(...ping)).code === 0;
+  }
+  expect(answered).toBe(true);
+  await server.did("target", "resize", "1.0", "2MiB", ...socket);
+  const status = JSON.parse(await server.did("status", "--json", ...socket)) as ServerStatus;
+  expect(status.targets.map(({ slot, storage }) => [slot, storage.sectors])).toEqual([
+    [0, 4096],
+    [2, 2048],
+  ]);
+  expect(await server.stop(served, "SIGTERM")).toBe(0);
 });
 
 test("interfaces that one thread alone can own: AF_XDP falls back, a TAP is refused", async () => {

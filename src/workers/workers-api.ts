@@ -15,7 +15,7 @@ import type { ServedAddress } from "../ethernet/shelf-filter.ts";
 import { checkAddRequest } from "../server/added-target.ts";
 import { storeKeyOf } from "../server/cas-targets.ts";
 import { chooseStore, type StoreCandidate } from "../server/server-stores.ts";
-import { realFolder } from "../server/store-pool.ts";
+import { placeOf } from "../server/store-place.ts";
 import { mergeStatus } from "./merge-status.ts";
 import type { Placement } from "./placement.ts";
 import type { Worker } from "./worker.ts";
@@ -65,6 +65,17 @@ export class WorkersApi implements ControlApi {
       const worker = owner ?? this.#placement.removedFrom(target) ?? this.#leastBusy();
       return this.#add(target, worker, async () => worker.server.addTarget(target));
     });
+  }
+
+  /** A target stays in its worker while its disk is another. @throws UsageError */
+  async refuseMove(target: TargetConfiguration): Promise<void> {
+    const key = storeKeyOf(target);
+    const owner = key === undefined ? undefined : await this.#ownerOf(key);
+    if (owner === undefined || owner === this.#placement.at(target)) return;
+    throw new UsageError(
+      `${targetName(target)}: another worker has the store that it is to use: restart the server, ` +
+        "or remove the target and add it again",
+    );
   }
 
   async removeTarget(shelf: number, slot: number): Promise<void> {
@@ -143,19 +154,18 @@ export class WorkersApi implements ControlApi {
         request: Jobs[Name]["request"],
         control: Parameters<StoreApi["run"]>[2],
       ): Promise<Jobs[Name]["report"]> => {
-        await this.#refuseStoreOfOther(worker, request);
+        await this.#refuseTransfer(worker, request);
         return store.run(name, request, control);
       },
     };
   }
 
   /** A transfer opens the other store in the worker that runs it, and a store has one owner. */
-  async #refuseStoreOfOther(worker: Worker, request: object): Promise<void> {
+  async #refuseTransfer(worker: Worker, request: object): Promise<void> {
     const { to, from } = request as { readonly to?: string; readonly from?: string };
     const other = to ?? from;
     if (other === undefined) return;
-    const path = realFolder(other);
-    const owner = (await this.#stores({})).find((store) => store.path === path)?.worker;
+    const owner = await this.#ownerOf(placeOf(other).path);
     if (owner === undefined || owner === worker) return;
     throw new UsageError(
       `${other}: another worker of this server has this store; set workers = 1, or stop the ` +

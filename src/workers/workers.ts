@@ -94,6 +94,7 @@ export class Workers implements ServerCore {
   }
 
   async resumeTarget(configuration: TargetConfiguration): Promise<TargetStatus> {
+    await this.#addresses.refuseMove(configuration);
     return this.#placement.at(configuration).server.resumeTarget(configuration);
   }
 
