@@ -7,7 +7,7 @@ import type { Argument, Command, Option } from "commander";
 export interface CommandEntry {
   /** What is typed after "aoed": [] is aoed itself, ["snapshot", "create"] a command. */
   readonly path: readonly string[];
-  /** "aoed snapshot create [options] <volume>" */
+  /** "aoed snapshot create <volume>", without the options */
   readonly usage: string;
   readonly description: string;
   readonly arguments: readonly ArgumentEntry[];
@@ -44,7 +44,7 @@ export function commandTable(command: Command, path: readonly string[] = []): Co
   const help = command.createHelp();
   return {
     path,
-    usage: help.commandUsage(command),
+    usage: ["aoed", ...path, ...command.registeredArguments.map(argumentTerm)].join(" "),
     description: command.description(),
     arguments: command.registeredArguments.map(argumentEntry),
     options: help.visibleOptions(command).map(optionEntry),
@@ -58,6 +58,11 @@ export function commandTable(command: Command, path: readonly string[] = []): Co
 /** The command and all below it. */
 export function everyCommand(command: CommandEntry): CommandEntry[] {
   return [command, ...command.commands.flatMap(everyCommand)];
+}
+
+function argumentTerm(argument: Argument): string {
+  const name = argument.variadic ? `${argument.name()}...` : argument.name();
+  return argument.required ? `<${name}>` : `[${name}]`;
 }
 
 function argumentEntry(argument: Argument): ArgumentEntry {
