@@ -52,6 +52,14 @@ web-test: all ## the web page in Chromium and the alert rules in Prometheus
 bench: all ## aoed beside vblade and the null target: sudo make bench [QUICK=1]
 	scripts/bench.sh
 
+.PHONY: deb
+deb: all ## build the Debian package: build/aoed_VERSION_ARCH.deb [ARCH=arm64]
+	scripts/build-deb.sh $(if $(ARCH),--arch $(ARCH))
+
+.PHONY: package-test
+package-test: all ## install, upgrade and remove the packages in a clean root: sudo make package-test
+	scripts/package-test.sh
+
 .PHONY: lint
 lint: all ## types, lint rules and format
 	$(NODE) node_modules/typescript/bin/tsc
@@ -64,7 +72,7 @@ format: all ## rewrite the sources in the house format
 
 .PHONY: clean
 clean: ## remove what was built and installed (never data)
-	rm -rf node_modules shim/build bench/build
+	rm -rf node_modules shim/build bench/build build
 
 .PHONY: help
 help: ## this list

@@ -4,6 +4,7 @@
 #
 #   scripts/install-test-packages.sh            for make test, make netns-test and make bench
 #   scripts/install-test-packages.sh objects    for make object-test: Ceph, 300 MB
+#   scripts/install-test-packages.sh packages   for make package-test: debootstrap, cross compiler
 #   scripts/install-test-packages.sh boot       for make boot-test: those of make netns-test, an emulator
 set -eu
 PATH=$PATH:/usr/sbin:/sbin
@@ -58,8 +59,28 @@ cpio cpio
 sfdisk fdisk
 '
         ;;
+    packages)
+        needs='
+cc gcc
+ip iproute2
+debootstrap debootstrap
+lintian lintian
+mandoc mandoc
+man man-db
+zsh zsh
+fish fish
+'
+        # The other processor that there are packages for.
+        case $(uname -m) in
+            x86_64) needs="$needs"'
+aarch64-linux-gnu-gcc gcc-aarch64-linux-gnu
+/usr/aarch64-linux-gnu/include/stdio.h libc6-dev-arm64-cross
+qemu-aarch64-static qemu-user-static
+' ;;
+        esac
+        ;;
     *)
-        echo "install-test-packages: there is no group $1; use objects, boot or none" >&2
+        echo "install-test-packages: there is no group $1; use objects, boot, packages or none" >&2
         exit 2
         ;;
 esac
