@@ -65,7 +65,7 @@ step "the example in it, uncommented, is right"
 ip link add server0 type veth peer name client0
 ip link set server0 up
 ip link set client0 up
-sed -e '/SupplementaryGroups/d; /^# /d; /^#$/d; /^#  /d; s/^#//; s/"eth0"/"server0"/' \
+sed -e '/SupplementaryGroups/d; /^# /d; /^#$/d; /^#  /d; s/^#//; s/"eth0"/"server0"/; s/"1[06]GiB"/"64MiB"/' \
     -e '/slot = 2/,$d' /etc/aoed/aoed.toml | sed '$d' | sed '$d' >/tmp/aoed.toml
 cp /tmp/aoed.toml /etc/aoed/aoed.toml
 said=$(aoed check-config /etc/aoed/aoed.toml 2>&1) || fail "$said"
