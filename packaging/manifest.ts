@@ -12,9 +12,11 @@ interface Manifest {
 }
 
 const file = new URL("../package.json", import.meta.url);
-const { devDependencies: _tools, scripts: _none, ...published } = JSON.parse(
-  readFileSync(file, "utf8"),
-) as Manifest;
+const {
+  devDependencies: _tools,
+  scripts: _none,
+  ...published
+} = JSON.parse(readFileSync(file, "utf8")) as Manifest;
 const [version = published.version] = process.argv.slice(2);
 const manifest = {
   ...published,

@@ -13,8 +13,7 @@ bin/node node_modules/typescript/bin/tsc -p packaging --outDir "$folder/lib"
 # What the sources read beside themselves, such as pages, goes along.
 (cd src && find . -type f ! -name '*.ts' -exec cp --parents {} "$folder/lib/" \;)
 
-# The compiler renames imports only; threads are started by new URL("./x.ts", import.meta.url).
-find "$folder/lib" -name '*.js' -exec sed -i -E 's#new URL\("(\.[^"]+)\.ts"#new URL("\1.js"#g' {} +
+# The compiler renames what is imported, and no file that is named elsewhere.
 if grep -rnE '"\.{1,2}/[^"]*\.ts"' "$folder/lib" --include='*.js'; then
     echo "stage-package: the lines above name TypeScript files, which the package does not have" >&2
     exit 1
