@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { CommanderError } from "commander";
 import { Cancelled } from "../control/store-api.ts";
-import { UsageError } from "../errors.ts";
+import { systemErrorCode, UsageError } from "../errors.ts";
 import { EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE } from "./exit-codes.ts";
 import { buildProgram } from "./program.ts";
 
@@ -40,7 +40,15 @@ function exitCodeOf(error: unknown): number {
   return EXIT_FAULT;
 }
 
+/** Whoever reads what we print may have seen enough (`aoed status | head`); a server goes on. */
+function outliveReaders(): void {
+  process.stdout.on("error", (error) => {
+    if (systemErrorCode(error) !== "EPIPE") throw error;
+  });
+}
+
 nameProcess();
+outliveReaders();
 try {
   await buildProgram().parseAsync();
 } catch (error) {

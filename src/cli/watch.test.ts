@@ -120,6 +120,13 @@ describe("aoed status", () => {
     expect(printed).not.toContain("\x1b");
   });
 
+  test("--watch ends when nobody reads any more", async () => {
+    const command = `${AOED} status --watch --interval 10ms --socket ${server.socket} | head -2`;
+    const { code, stdout, stderr } = await place.run("bash", "-o", "pipefail", "-c", command);
+    expect({ code, stderr }).toEqual({ code: 0, stderr: "" });
+    expect(stdout).toContain("aoed ");
+  });
+
   test("--watch on a terminal ends with q and gives the screen back", async () => {
     const command = `stty cols 60 rows 20; ${AOED} status --watch --socket ${server.socket}; echo ended $?`;
     const watching = place.start("script", "-qfc", command, "/dev/null");

@@ -74,16 +74,24 @@ export async function watch<Look>(
   }
 }
 
-/** The same without a terminal: one text after the other, until a signal or a fault ends it. */
+/** What lines are written to; it has an error when nobody reads it any more. */
+export interface Lines {
+  write(text: string): unknown;
+  once(event: "error", listener: () => void): unknown;
+}
+
+/** The same without a terminal: one text after the other, until nobody reads or a signal comes. */
 export async function watchLines<Look>(
-  options: WatchOptions<Look> & { readonly output: { write(text: string): unknown } },
+  options: WatchOptions<Look> & { readonly output: Lines },
 ): Promise<void> {
-  let before: Look | undefined;
-  for (;;) {
-    const now = await options.look();
-    options.output.write(options.text(now, before));
+  const { look, text, output, intervalMs } = options;
+  const ending = new AbortController();
+  output.once("error", () => ending.abort());
+  for (let before: Look | undefined; !ending.signal.aborted;) {
+    const now = await look();
+    output.write(text(now, before));
     before = now;
-    await delay(options.intervalMs);
+    await delay(intervalMs, undefined, { signal: ending.signal }).catch(() => undefined);
   }
 }
 
