@@ -1,4 +1,4 @@
-import { close, fstat, open } from "node:fs";
+import { close, fstat, open, statfs } from "node:fs";
 import { join } from "node:path";
 import { promisify } from "node:util";
 import { systemErrorCode, UsageError } from "../errors.ts";
@@ -6,6 +6,7 @@ import { lockFile, lockHolder } from "../system/file-lock.ts";
 import type { NoteReader } from "./blob-store.ts";
 import { FileStore } from "./file-store.ts";
 import { NodeDisk } from "./node-disk.ts";
+import { MAX_SEGMENT_BYTES } from "./segment-format.ts";
 
 const LOCK_NAME = "lock";
 
@@ -21,8 +22,8 @@ export async function openFileStore(
   const disk = await NodeDisk.open(folder);
   const unlock = await lockStore(folder);
   try {
-    const size = segmentBytes === undefined ? {} : { segmentBytes };
-    return await FileStore.open({ disk, reader, unlock, ...size });
+    const size = segmentBytes ?? (await usualSegmentBytes(folder));
+    return await FileStore.open({ disk, reader, unlock, segmentBytes: size });
   } catch (error) {
     await unlock();
     const code = systemErrorCode(error);
@@ -31,6 +32,20 @@ export async function openFileStore(
       cause: error,
     });
   }
+}
+
+/** Of a small disk so many segments are made: one of them is the reserve, another gets emptied. */
+const FEWEST_SEGMENTS = 32;
+const SMALLEST_SEGMENT_BYTES = 1024 * 1024;
+
+/** For a new store: a power of two that fits the disk's size; an old store keeps its own. */
+async function usualSegmentBytes(folder: string): Promise<number> {
+  const { blocks, bsize } = await promisify(statfs)(folder);
+  // Some file systems do not say.
+  if (blocks === 0) return MAX_SEGMENT_BYTES;
+  const share = Math.floor((blocks * bsize) / FEWEST_SEGMENTS);
+  const fitting = 2 ** Math.floor(Math.log2(Math.max(1, share)));
+  return Math.min(Math.max(fitting, SMALLEST_SEGMENT_BYTES), MAX_SEGMENT_BYTES);
 }
 
 /** For this process alone; resolves with what lets go of it. @throws UsageError */

@@ -73,16 +73,42 @@ test("a deleted volume makes a collection due", async () => {
 test("a collection that failed is due until one succeeds", async () => {
   for (let count = 0; count < 20; count++) await overwrite();
   await cas.createVolume("gone", 4096);
-  const collector = new AutoCollector(cas, { checkEveryMs: 5 });
+  const failures: (string | null)[] = [];
+  const collector = new AutoCollector(cas, {
+    checkEveryMs: 5,
+    onEnd: (_bytesFreed, failure) => failures.push(failure),
+  });
   await cas.deleteVolume("gone");
   const isFaulty = { value: true };
   crashDisk.options.fault = () => (isFaulty.value ? "EIO" : undefined);
   collector.start();
   await expect.poll(() => errors.length, { timeout: 5000 }).toBeGreaterThan(1);
-  expect(collector.isDue()).toBe(true);
   expect(errors[0]).toMatch(/nothing was collected/);
   isFaulty.value = false;
-  await expect.poll(() => collector.isDue(), { timeout: 5000 }).toBe(false);
+  await expect.poll(() => failures.at(-1), { timeout: 60_000 }).toBe(null);
+  await expect.poll(() => collector.isDue(), { timeout: 60_000 }).toBe(false);
+  await collector.stop();
+  await cas.close();
+});
+
+test("collections of no use come more and more seldom, until something is deleted", async () => {
+  await cas.createVolume("gone", 4096);
+  await cas.createVolume("gone, too", 4096);
+  const endedMs: number[] = [];
+  const collector = new AutoCollector(cas, {
+    checkEveryMs: 2,
+    onEnd: () => endedMs.push(performance.now()),
+  });
+  await cas.deleteVolume("gone");
+  crashDisk.options.fault = () => "EIO";
+  collector.start();
+  await expect.poll(() => endedMs.length, { timeout: 60_000, interval: 1 }).toBeGreaterThan(7);
+  const pauses = endedMs.slice(1).map((atMs, index) => atMs - endedMs[index]);
+  pauses.forEach((pause, index) => expect(pause).toBeGreaterThan(1.9 * 2 ** index));
+  delete crashDisk.options.fault;
+  expect(collector.isDue()).toBe(false);
+  await cas.deleteVolume("gone, too");
+  expect(collector.isDue()).toBe(true);
   await collector.stop();
   await cas.close();
 });

@@ -21,6 +21,8 @@ interface Progress {
 const CHECK_EVERY_MS = 60_000;
 const MIN_BYTES = 256 * 1024 * 1024;
 const MIN_SHARE = 0.25;
+/** After collections that freed nothing the next one waits longer each time, up to this. */
+const LONGEST_PAUSE_MS = 3_600_000;
 
 /**
  * Collects garbage from time to time: what is overwritten or deleted is about as much as what is
@@ -35,6 +37,10 @@ export class AutoCollector {
   readonly #onEnd: AutoCollectorOptions["onEnd"];
   /** What there was when the last collection that came to its end began. */
   #collected: Progress;
+  /** After a collection of no use: no other one before, unless something is deleted. */
+  #pauseMs = 0;
+  #pausedUntilMs = 0;
+  #deletionsBefore = 0;
   readonly #controller = new AbortController();
 
   constructor(cas: CasStore, options: AutoCollectorOptions = {}) {
@@ -65,6 +71,8 @@ export class AutoCollector {
   isDue(): boolean {
     const { appendedBytes, deletions, noSpaceFaults } = this.#progress();
     const appended = appendedBytes - this.#collected.appendedBytes;
+    const isPaused = performance.now() < this.#pausedUntilMs;
+    if (isPaused && deletions === this.#deletionsBefore) return false;
     if (deletions > this.#collected.deletions) return true;
     if (noSpaceFaults > this.#collected.noSpaceFaults) return true;
     const { diskBytes } = this.#cas.store.statistics;
@@ -77,14 +85,25 @@ export class AutoCollector {
       const collector = new GarbageCollector(this.#cas);
       const { bytesFreed } = await collector.collect({ signal: this.#controller.signal });
       this.#collected = progress;
+      this.#rest(bytesFreed > 0, progress);
       this.#onEnd?.(bytesFreed, null);
     } catch (error) {
       if (this.#controller.signal.aborted) return;
+      this.#rest(false, progress);
       const reason = error instanceof Error ? error.message : String(error);
       this.#onEnd?.(0, reason);
       this.#cas.log("error", `${this.#cas.store.description}: nothing was collected: ${reason}`);
     }
     this.#running = undefined;
+  }
+
+  /** A store that stays full, or cannot be read, would be read as a whole each minute. */
+  #rest(wasOfUse: boolean, { deletions }: Progress): void {
+    const { checkEveryMs } = this.#options;
+    const longer = Math.min(Math.max(2 * this.#pauseMs, checkEveryMs), LONGEST_PAUSE_MS);
+    this.#pauseMs = wasOfUse ? 0 : longer;
+    this.#pausedUntilMs = performance.now() + this.#pauseMs;
+    this.#deletionsBefore = deletions;
   }
 
   /** Ends a collection that runs; what it has not freed the next one will. */

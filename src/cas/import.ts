@@ -2,6 +2,7 @@ import { open } from "node:fs/promises";
 import { systemErrorCode, UsageError } from "../errors.ts";
 import { BlockRequest, BlockStatus, SECTOR_BYTES } from "../storage/block-storage.ts";
 import { blockDeviceSize } from "../system/block-device.ts";
+import { nextData } from "../system/file-range.ts";
 import type { CasStore } from "./cas-store.ts";
 import type { SnapshotRecord } from "./catalog.ts";
 import { readWhole } from "./image-file.ts";
@@ -87,10 +88,10 @@ async function copy(
   });
   try {
     const running: Promise<void>[] = [];
-    for (let position = 0, piece = 0; position < sizeBytes; position += pieceBytes, piece++) {
-      const place = piece % PIECES_AT_ONCE;
+    let piece = 0;
+    for (const { position, length } of piecesOf(file.fd, sizeBytes, pieceBytes)) {
+      const place = piece++ % PIECES_AT_ONCE;
       await running[place];
-      const length = Math.min(pieceBytes, sizeBytes - position);
       const data = memory.subarray(place * pieceBytes, place * pieceBytes + length);
       await readWhole(file, data, position);
       options.onProgress?.({ sizeBytes, readBytes: position + length });
@@ -103,9 +104,29 @@ async function copy(
       // It is waited for when its place is needed again, which may be after it has failed.
       request.done.catch(() => undefined);
     }
+    options.onProgress?.({ sizeBytes, readBytes: sizeBytes });
     await Promise.all(running);
   } finally {
     await volume.close();
+  }
+}
+
+/** The pieces of an image in which there is data, in their order; holes are zeros. */
+function* piecesOf(
+  descriptor: number,
+  sizeBytes: number,
+  pieceBytes: number,
+): Generator<{ position: number; length: number }> {
+  let position = 0;
+  while (position < sizeBytes) {
+    const data = nextData(descriptor, position, sizeBytes);
+    if (data === undefined) return;
+    const end = Math.min(data.end, sizeBytes);
+    // Pieces begin where they would without holes: at whole blocks of the volume.
+    position = Math.max(position, data.start - (data.start % pieceBytes));
+    for (; position < end; position += pieceBytes) {
+      yield { position, length: Math.min(pieceBytes, sizeBytes - position) };
+    }
   }
 }
 

@@ -38,7 +38,7 @@ export async function scrub(cas: CasStore, options: ScrubOptions = {}): Promise<
       noted = progress.bytes;
       await note(cas, cursor);
     }
-    await limit.spend(progress.bytes - before);
+    await limit.spend(progress.bytes - before, options.signal);
   } while (cursor !== 0 && options.signal?.aborted !== true);
   await note(cas, cursor);
   for (const { hash, place } of damaged) {

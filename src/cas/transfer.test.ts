@@ -12,6 +12,7 @@ import { GarbageCollector } from "./garbage-collector.ts";
 import { importImage } from "./import.ts";
 import { scrub } from "./scrub.ts";
 import { Snapshots } from "./snapshots.ts";
+import { readContent } from "./tree-content.ts";
 import { receiveSnapshot, sendSnapshot, snapshotSource } from "./transfer.ts";
 import { verifySnapshot } from "./verify.ts";
 
@@ -92,6 +93,38 @@ describe("an image", () => {
       await cas.close();
     },
   );
+
+  test("of a terabyte of holes takes as long as what is between them", async () => {
+    const cas = await openOn(new CrashDisk());
+    const sizeBytes = 2 ** 40;
+    const path = join(folder, "holes");
+    const file = await openFile(path, "w");
+    await file.truncate(sizeBytes);
+    await file.write(Buffer.alloc(8192, "middle"), 0, 8192, sizeBytes / 2 + 12_288);
+    await file.write(Buffer.alloc(512, "end"), 0, 512, sizeBytes - 512);
+    await file.close();
+    let pieces = 0;
+    const { snapshot } = await importImage(cas, path, {
+      volume: "disk",
+      onProgress: () => pieces++,
+    });
+    expect(pieces).toBeLessThan(10);
+    const root = await cas.loadRoot(snapshot.root_hash);
+    expect(root.sizeBytes).toBe(sizeBytes);
+    const found: [number, string][] = [];
+    await readContent(cas.store, root, {
+      block: (block, data) => {
+        found.push([block, Buffer.from(data).toString("latin1").replaceAll("\0", "").slice(0, 6)]);
+      },
+      unreadable: () => expect.fail("damaged"),
+    });
+    expect(found).toEqual([
+      [sizeBytes / 2 / 4096 + 3, "middle"],
+      [sizeBytes / 2 / 4096 + 4, "lemidd"],
+      [sizeBytes / 4096 - 1, "endend"],
+    ]);
+    await cas.close();
+  });
 
   test("is exported with holes, and never over a file that is there", async () => {
     const cas = await openOn(new CrashDisk());

@@ -8,6 +8,8 @@ import { readContent } from "./tree-content.ts";
 export interface VerifyOptions {
   readonly bytesPerSecond?: number;
   readonly onProgress?: (bytes: number) => void;
+  /** Ends the wait that keeps the rate; the next call of `onProgress` may then throw. */
+  readonly signal?: AbortSignal;
 }
 
 export interface VerifyReport {
@@ -45,7 +47,7 @@ async function verifyTree(
       const more = bytes - total;
       total = bytes;
       options.onProgress?.(bytes);
-      await limit.spend(more);
+      await limit.spend(more, options.signal);
     },
     unreadable: (block, count, blob) => {
       ranges.add(block, count);

@@ -63,7 +63,11 @@ const JOBS: JobFunctions = {
   space: async ({ cas }) => new SpaceAccounting(cas).measure(),
 
   verify: async ({ cas }, { snapshot, bytesPerSecond = Infinity }, control) =>
-    verifySnapshot(cas, snapshot, { bytesPerSecond, onProgress: bytesDone("verify", control) }),
+    verifySnapshot(cas, snapshot, {
+      bytesPerSecond,
+      onProgress: bytesDone("verify", control),
+      signal: control.signal,
+    }),
 
   scrub: async ({ cas }, { bytesPerSecond = Infinity }, { onProgress, signal }) => {
     const report = await scrub(cas, {

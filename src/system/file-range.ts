@@ -1,4 +1,5 @@
-import { callLibc, errnoName, LibcType } from "./libc.ts";
+import { constants } from "node:os";
+import { callLibc, callLibc64, errnoName, LibcType } from "./libc.ts";
 
 const FALLOC_FL_KEEP_SIZE = 1;
 const FALLOC_FL_PUNCH_HOLE = 2;
@@ -22,6 +23,35 @@ export function punchHole(descriptor: number, offset: number, length: number): n
     [LibcType.int, mode],
     [LibcType.long, offset],
     [LibcType.long, length],
+  );
+}
+
+const SEEK_DATA = 3;
+const SEEK_HOLE = 4;
+
+/**
+ * Where the next data at or behind `offset` is (lseek(2)), so that holes need not be read.
+ * @returns its range; undefined when only a hole is left. A file system that cannot tell says that
+ * everything is data.
+ */
+export function nextData(
+  descriptor: number,
+  offset: number,
+  sizeBytes: number,
+): { start: number; end: number } | undefined {
+  const start = seek(descriptor, offset, SEEK_DATA);
+  if (start === -constants.errno.ENXIO) return undefined;
+  if (start < 0) return { start: offset, end: sizeBytes };
+  const end = seek(descriptor, start, SEEK_HOLE);
+  return { start, end: end < start ? sizeBytes : end };
+}
+
+function seek(descriptor: number, offset: number, whence: number): number {
+  return callLibc64(
+    "lseek",
+    [LibcType.int, descriptor],
+    [LibcType.long, offset],
+    [LibcType.int, whence],
   );
 }
 

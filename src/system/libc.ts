@@ -32,20 +32,34 @@ let opened = false;
  * @returns what it returned, or the negative errno
  */
 export function callLibc(functionName: string, ...libcArguments: LibcArgument[]): number {
+  return call(functionName, DataType.I32, libcArguments);
+}
+
+/** The same for a function that returns a long, such as an offset in a file. */
+export function callLibc64(functionName: string, ...libcArguments: LibcArgument[]): number {
+  return call(functionName, DataType.I64, libcArguments);
+}
+
+function call(
+  functionName: string,
+  retType: DataType.I32 | DataType.I64,
+  libcArguments: LibcArgument[],
+): number {
   if (!opened) {
     // The empty path is the running program, which has libc loaded whichever libc it is.
     open({ library, path: "" });
     opened = true;
   }
-  const result = load<DataType.I32, true>({
+  const result = load<typeof retType, true>({
     library,
     funcName: functionName,
-    retType: DataType.I32,
+    retType,
     paramsType: libcArguments.map(([type]) => type),
     paramsValue: libcArguments.map(([, value]) => value),
     errno: true,
   });
-  return result.value === -1 ? -result.errnoCode : result.value;
+  const { value } = result;
+  return value === -1 ? -result.errnoCode : value;
 }
 
 const errorNames = new Map<number, string>(
