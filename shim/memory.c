@@ -17,6 +17,9 @@ struct shim_mapping {
     struct shim_mapping *next;
 };
 
+/* Two huge pages: a smaller mapping could take much more memory than it was asked for. */
+#define HUGE_FROM_BYTES ((size_t)4 << 20)
+
 static pthread_mutex_t mappings_mutex = PTHREAD_MUTEX_INITIALIZER;
 static struct shim_mapping *mappings;
 
@@ -70,7 +73,7 @@ static void buffer_collected(napi_env env, void *memory, void *mapping)
 
 /*
  * mapMemory(lengthBytes): ArrayBuffer. Zeroed, page-aligned, never moved, and backed by pages only
- * where it has been touched. Unmapped when the ArrayBuffer is collected and nothing of ours uses it.
+ * where it has been touched (by 2 MiB at a time when it is large). Unmapped when the ArrayBuffer is collected and nothing of ours uses it.
  */
 static napi_value map_memory(napi_env env, napi_callback_info info)
 {
@@ -84,6 +87,9 @@ static napi_value map_memory(napi_env env, napi_callback_info info)
                         MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
     if (memory == MAP_FAILED)
         return shim_misuse(env, "mapMemory: out of memory");
+    /* What is large is used all over: with huge pages a copy waits less for address translation. */
+    if ((size_t)length_bytes >= HUGE_FROM_BYTES)
+        (void)madvise(memory, (size_t)length_bytes, MADV_HUGEPAGE);
     struct shim_mapping *mapping = add_mapping(memory, (size_t)length_bytes);
     if (mapping == NULL) {
         munmap(memory, (size_t)length_bytes);

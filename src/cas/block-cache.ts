@@ -3,6 +3,9 @@ import { HASH_BYTES, hashesEqual } from "../blob/hash.ts";
 import { shim } from "../native/shim.ts";
 
 const NONE = -1;
+const NAME_WORDS = HASH_BYTES / 4;
+/** Chooses the bucket: other bits of the name than those that the index of the store uses. */
+const BUCKET_WORD = 3;
 
 /**
  * Blocks by their names, in memory that is allocated once and touched only where it is used. When
@@ -17,6 +20,7 @@ export class BlockCache {
   misses = 0;
   readonly #data: Uint8Array;
   readonly #names: Uint8Array;
+  readonly #nameWords: Uint32Array;
   readonly #used: Uint8Array;
   /** Slots of one bucket are chained: bucket → first slot, slot → next slot. */
   readonly #first: Int32Array;
@@ -30,6 +34,7 @@ export class BlockCache {
     this.capacity = Math.max(1, Math.floor(budgetBytes / (blockBytes + HASH_BYTES + 16)));
     this.#data = new Uint8Array(shim.mapMemory(this.capacity * blockBytes));
     this.#names = new Uint8Array(shim.mapMemory(this.capacity * HASH_BYTES));
+    this.#nameWords = new Uint32Array(this.#names.buffer);
     this.#used = new Uint8Array(this.capacity);
     const buckets = 2 ** Math.ceil(Math.log2(this.capacity + 1));
     this.#first = new Int32Array(buckets).fill(NONE);
@@ -42,9 +47,14 @@ export class BlockCache {
     return this.#data;
   }
 
-  /** The slot of a block, -1 when it is not here. */
-  find(hashes: Uint8Array, hashOffset: number): number {
-    const slot = this.#lookUp(hashes, hashOffset);
+  /**
+   * The slot of a block, -1 when it is not here.
+   *
+   * @param words its name, 8 words from `at` on: comparing them costs a quarter of comparing bytes
+   */
+  find(words: Uint32Array, at: number): number {
+    let slot = this.#first[words[at + BUCKET_WORD] & this.#mask];
+    while (slot !== NONE && !this.#isName(slot, words, at)) slot = this.#next[slot];
     if (slot === NONE) {
       this.misses++;
     } else {
@@ -52,6 +62,15 @@ export class BlockCache {
       this.#used[slot] = 1;
     }
     return slot;
+  }
+
+  #isName(slot: number, words: Uint32Array, at: number): boolean {
+    const names = this.#nameWords;
+    const name = slot * NAME_WORDS;
+    for (let word = 0; word < NAME_WORDS; word++) {
+      if (names[name + word] !== words[at + word]) return false;
+    }
+    return true;
   }
 
   has(hashes: Uint8Array, hashOffset: number): boolean {
@@ -98,6 +117,7 @@ export class BlockCache {
     return slot;
   }
 
+  /** The word of a name that `BUCKET_WORD` says, on machines that put the low byte first: all of ours. */
   #bucketOf(hashes: Uint8Array, offset: number): number {
     const bits =
       hashes[offset + 12] |

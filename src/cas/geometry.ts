@@ -25,9 +25,15 @@ export class Geometry {
   }
 }
 
+const MOST_LEVELS = 7;
+const SPANS: readonly number[] = Array.from(
+  { length: MOST_LEVELS + 1 },
+  (_, level) => ARITY ** level,
+);
+
 /** How many blocks a node of this level covers. */
 export function spanOf(level: number): number {
-  return ARITY ** level;
+  return SPANS[level];
 }
 
 export function isBlockSize(blockBytes: number): boolean {

@@ -8,15 +8,21 @@ import { PAGE_BYTES } from "./merkle-node.ts";
 export class PageCache {
   readonly capacity: number;
   readonly #pages: Uint8Array;
+  /** The same memory in words. */
+  readonly words: Uint32Array;
   readonly #slots = new Map<number, number>();
   readonly #leaves: Float64Array;
   readonly #used: Uint8Array;
   #count = 0;
   #hand = 0;
+  /** What was found last: neighbouring blocks are asked for one after the other. */
+  #lastLeaf = -1;
+  #lastSlot = 0;
 
   constructor(budgetBytes: number) {
     this.capacity = Math.max(4, Math.floor(budgetBytes / (PAGE_BYTES + 64)));
     this.#pages = new Uint8Array(shim.mapMemory(this.capacity * PAGE_BYTES));
+    this.words = new Uint32Array(this.#pages.buffer);
     this.#leaves = new Float64Array(this.capacity);
     this.#used = new Uint8Array(this.capacity);
   }
@@ -28,9 +34,12 @@ export class PageCache {
 
   /** Where in `pages` the leaf begins, or -1. */
   find(leaf: number): number {
+    if (leaf === this.#lastLeaf) return this.#lastSlot * PAGE_BYTES;
     const slot = this.#slots.get(leaf);
     if (slot === undefined) return -1;
     this.#used[slot] = 1;
+    this.#lastLeaf = leaf;
+    this.#lastSlot = slot;
     return slot * PAGE_BYTES;
   }
 
@@ -46,6 +55,7 @@ export class PageCache {
 
   /** The volume has another tree. */
   clear(): void {
+    this.#lastLeaf = -1;
     this.#slots.clear();
     this.#used.fill(0);
     this.#count = 0;
@@ -59,6 +69,7 @@ export class PageCache {
     }
     const slot = this.#hand;
     this.#hand = slot + 1 === this.capacity ? 0 : slot + 1;
+    if (slot === this.#lastSlot) this.#lastLeaf = -1;
     this.#slots.delete(this.#leaves[slot]);
     return slot;
   }

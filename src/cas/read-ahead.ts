@@ -11,8 +11,13 @@ export interface BlockRange {
 
 const NOTHING: BlockRange = { start: 0, end: 0 };
 
-/** Notices a sequential reader, and says what it will want next: more each time it is right. */
+/**
+ * Notices a sequential reader, and says what it will want next: more each time it is right. While
+ * everything is in the cache anyway it says nothing.
+ */
 export class ReadAhead {
+  /** A read had to wait, or what was to be read ahead last time was not in the cache. */
+  isUseful = true;
   readonly #largest: number;
   #expected = -1;
   #streak = 0;
@@ -34,7 +39,7 @@ export class ReadAhead {
       this.#until = 0;
       return NOTHING;
     }
-    if (++this.#streak < STREAK || this.#largest === 0) return NOTHING;
+    if (++this.#streak < STREAK || this.#largest === 0 || !this.isUseful) return NOTHING;
     // Half of the window is still ahead: enough for now.
     if (this.#until - end > this.#window / 2) return NOTHING;
     const from = Math.max(this.#until, end);

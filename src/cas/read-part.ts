@@ -1,14 +1,30 @@
 import { copyBytes } from "../blob/bytes.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 
-/** Some sectors of a block, and where they go. */
-export interface ReadPart {
-  readonly block: number;
-  readonly within: number;
-  readonly count: number;
-  readonly target: number;
+/** Some sectors of a block, and where they go. Used again for each block of a read. */
+export class ReadPart {
+  block = 0;
+  within = 0;
+  count = 0;
+  target = 0;
   /** Sectors of the block that are in place already; undefined: none. */
-  readonly filled: Uint8Array | undefined;
+  filled: Uint8Array | undefined;
+
+  set(block: number, within: number, count: number, target: number): void {
+    this.block = block;
+    this.within = within;
+    this.count = count;
+    this.target = target;
+    this.filled = undefined;
+  }
+
+  /** One of its own, for a read that has to wait. */
+  copy(): ReadPart {
+    const copy = new ReadPart();
+    copy.set(this.block, this.within, this.count, this.target);
+    copy.filled = this.filled?.slice();
+    return copy;
+  }
 }
 
 export function fillPart(memory: Uint8Array, part: ReadPart): void {

@@ -1,4 +1,5 @@
 import { type BlobStore, FetchOutcome, StoreFault } from "../blob/blob-store.ts";
+import { copyBytes } from "../blob/bytes.ts";
 import { HASH_BYTES, hashKey, hashToHex, isNullHash } from "../blob/hash.ts";
 import {
   type BlockRequest,
@@ -8,11 +9,11 @@ import {
 import type { BlockCache } from "./block-cache.ts";
 import { BlockFetch } from "./block-fetch.ts";
 import { ARITY, spanOf } from "./geometry.ts";
-import { NodeReader } from "./node-reader.ts";
+import { LeafLoader } from "./leaf-loader.ts";
 import { Found } from "./overlay.ts";
 import type { PageCache } from "./page-cache.ts";
 import { PendingRead, ReadEpoch } from "./pending-read.ts";
-import { copyPart, fillPart, type ReadPart } from "./read-part.ts";
+import { copyPart, fillPart, ReadPart } from "./read-part.ts";
 import { ReadAhead } from "./read-ahead.ts";
 import type { VolumeState } from "./volume-state.ts";
 import type { WriteGroup } from "./write-group.ts";
@@ -28,7 +29,8 @@ export type DamageListener = (firstLba: number, lengthSectors: number, blob: str
 export class VolumeReader {
   readonly #state: VolumeState;
   readonly #store: BlobStore;
-  readonly #nodes: NodeReader;
+  /** Leaves of the tree that are not in the cache. */
+  readonly leaves: LeafLoader;
   readonly #blocks: BlockCache;
   readonly #pages: PageCache;
   readonly #memory: Uint8Array;
@@ -37,13 +39,16 @@ export class VolumeReader {
   readonly #damaged: DamageListener;
   readonly #readAhead: ReadAhead;
   readonly #hash = new Uint8Array(HASH_BYTES);
+  readonly #hashWords = new Uint32Array(this.#hash.buffer);
   readonly #filled: Uint8Array;
+  /** Of the read that is being handed over. */
+  readonly #part = new ReadPart();
+  #runFrom = 0;
+  #runTarget = 0;
+  #runBytes = 0;
   readonly #fetches = new Map<string, BlockFetch>();
   readonly #freeFetches: BlockFetch[] = [];
   readonly #freeReads: PendingRead[] = [];
-  readonly #leafLoads = new Map<number, Promise<Uint8Array>>();
-  /** Leaves that a tree under construction has put into the page cache. */
-  readonly builtLeaves = new Set<number>();
   /** The epoch of reads that begin now, and older ones with reads under way; see `drain`. */
   #epoch = new ReadEpoch();
   readonly #olderEpochs = new Set<ReadEpoch>();
@@ -60,7 +65,7 @@ export class VolumeReader {
   ) {
     this.#state = state;
     this.#store = store;
-    this.#nodes = new NodeReader(store);
+    this.leaves = new LeafLoader(state, store, caches.pages);
     this.#blocks = caches.blocks;
     this.#pages = caches.pages;
     this.#memory = memory;
@@ -85,12 +90,17 @@ export class VolumeReader {
       this.#readBlock(read, block, within, count, target);
       sector += count;
     }
-    if (read.waitingFor === 0) this.#statistics.inline++;
-    else this.#statistics.queued++;
+    this.#copyRun(read);
+    if (read.waitingFor === 0) {
+      this.#statistics.inline++;
+    } else {
+      this.#statistics.queued++;
+      this.#readAhead.isUseful = true;
+    }
     const firstBlock = Math.floor(request.lba / sectorsPerBlock);
     const endBlock = Math.ceil(end / sectorsPerBlock);
     const ahead = this.#readAhead.next(firstBlock, endBlock, this.#state.geometry.blocks);
-    this.#prefetch(ahead.start, ahead.end);
+    if (ahead.start < ahead.end) this.#readAhead.isUseful = this.#prefetch(ahead.start, ahead.end);
     this.#finishPart(read);
   }
 
@@ -120,6 +130,7 @@ export class VolumeReader {
     read.done = done;
     read.target = target;
     this.#readBlock(read, block, 0, sectors, 0, below);
+    this.#copyRun(read);
     this.#finishPart(read);
   }
 
@@ -148,8 +159,8 @@ export class VolumeReader {
     below = this.#groups.length,
   ): void {
     if (below > 0 && this.#readFromGroups(read, block, within, count, target, below)) return;
-    const part = { block, within, count, target, filled: undefined };
-    this.#readStored(read, part);
+    this.#part.set(block, within, count, target);
+    this.#readStored(read, this.#part);
   }
 
   /** True when nothing is left to be read from the store. */
@@ -184,7 +195,9 @@ export class VolumeReader {
     }
     if (remaining === 0) return true;
     if (filled === undefined) return false;
-    this.#readStored(read, { block, within, count, target, filled: filled.slice() });
+    this.#part.set(block, within, count, target);
+    this.#part.filled = filled;
+    this.#readStored(read, this.#part);
     return true;
   }
 
@@ -195,7 +208,7 @@ export class VolumeReader {
       return;
     }
     if (found === Found.hash) {
-      this.#readBlob(read, part, this.#hash, 0);
+      this.#readBlob(read, part, this.#hash, this.#hashWords, 0);
       return;
     }
     if (this.#isBeyondTree(part.block)) {
@@ -205,10 +218,11 @@ export class VolumeReader {
     const page = this.#pages.find(Math.floor(part.block / ARITY));
     if (page < 0) {
       read.waitingFor++;
-      void this.#readFromTree(read, part);
+      void this.#readFromTree(read, part.copy());
       return;
     }
-    this.#readBlob(read, part, this.#pages.pages, page + (part.block % ARITY) * HASH_BYTES);
+    const name = page + (part.block % ARITY) * HASH_BYTES;
+    this.#readBlob(read, part, this.#pages.pages, this.#pages.words, name);
   }
 
   #isBeyondTree(block: number): boolean {
@@ -218,8 +232,10 @@ export class VolumeReader {
 
   async #readFromTree(read: PendingRead, part: ReadPart): Promise<void> {
     try {
-      const page = await this.#loadLeaf(Math.floor(part.block / ARITY));
-      this.#readBlob(read, part, page, (part.block % ARITY) * HASH_BYTES);
+      const page = await this.leaves.load(Math.floor(part.block / ARITY));
+      copyBytes(page, (part.block % ARITY) * HASH_BYTES, this.#hash, 0, HASH_BYTES);
+      this.#readBlob(read, part, this.#hash, this.#hashWords, 0);
+      this.#copyRun(read);
       this.#store.submit();
     } catch (error) {
       if (!(error instanceof StoreFault)) throw error;
@@ -228,51 +244,51 @@ export class VolumeReader {
     this.#finishPart(read);
   }
 
-  /** Walks down the tree that the volume has at this moment. Several readers share one walk. */
-  #loadLeaf(leaf: number): Promise<Uint8Array> {
-    const { generation } = this.#state;
-    // Generations and leaves stay small enough for one number to name both.
-    const key = generation * 2 ** 34 + leaf;
-    const running = this.#leafLoads.get(key);
-    if (running !== undefined) return running;
-    const loading = this.#walkToLeaf(leaf)
-      .then((page) => {
-        const isCurrent = this.#state.generation === generation && !this.builtLeaves.has(leaf);
-        if (isCurrent) this.#pages.put(leaf, page, 0);
-        return page;
-      })
-      .finally(() => this.#leafLoads.delete(key));
-    this.#leafLoads.set(key, loading);
-    return loading;
-  }
-
-  async #walkToLeaf(leaf: number): Promise<Uint8Array> {
-    const { top, height } = this.#state.base;
-    let hashes = top;
-    let hashOffset = 0;
-    for (let level = height; level > 1; level--) {
-      if (isNullHash(hashes, hashOffset)) return new Uint8Array(ARITY * HASH_BYTES);
-      const page = await this.#nodes.load(hashes, hashOffset, level);
-      const child = Math.floor(leaf / spanOf(level - 2)) % ARITY;
-      hashes = page;
-      hashOffset = child * HASH_BYTES;
-    }
-    if (isNullHash(hashes, hashOffset)) return new Uint8Array(ARITY * HASH_BYTES);
-    return this.#nodes.load(hashes, hashOffset, 1);
-  }
-
-  #readBlob(read: PendingRead, part: ReadPart, hashes: Uint8Array, hashOffset: number): void {
+  /** @param words the memory of `hashes` in words */
+  #readBlob(
+    read: PendingRead,
+    part: ReadPart,
+    hashes: Uint8Array,
+    words: Uint32Array,
+    hashOffset: number,
+  ): void {
     if (isNullHash(hashes, hashOffset)) {
       fillPart(read.target, part);
       return;
     }
-    const slot = this.#blocks.find(hashes, hashOffset);
+    const slot = this.#blocks.find(words, hashOffset / 4);
     if (slot >= 0) {
-      copyPart(this.#blocks.data, slot * this.#blocks.blockBytes, read.target, part);
+      const from = slot * this.#blocks.blockBytes;
+      if (part.filled === undefined) this.#addToRun(read, from, part);
+      else copyPart(this.#blocks.data, from, read.target, part);
       return;
     }
     read.waitingFor++;
-    this.#fetchBlock(hashes, hashOffset, read, part);
+    // A fetch may be done at once, and put another block where the run is.
+    this.#copyRun(read);
+    this.#fetchBlock(hashes, hashOffset, read, part.copy());
+  }
+
+  /** Blocks that were written in order lie in the cache in order: they are copied as one. */
+  #addToRun(read: PendingRead, block: number, part: ReadPart): void {
+    const from = block + part.within * SECTOR_BYTES;
+    const { target } = part;
+    const lengthBytes = part.count * SECTOR_BYTES;
+    if (from === this.#runFrom + this.#runBytes && target === this.#runTarget + this.#runBytes) {
+      this.#runBytes += lengthBytes;
+      return;
+    }
+    this.#copyRun(read);
+    this.#runFrom = from;
+    this.#runTarget = target;
+    this.#runBytes = lengthBytes;
+  }
+
+  /** Before the cache changes, and before the read is complete. */
+  #copyRun(read: PendingRead): void {
+    if (this.#runBytes === 0) return;
+    copyBytes(this.#blocks.data, this.#runFrom, read.target, this.#runTarget, this.#runBytes);
+    this.#runBytes = 0;
   }
 
   /** A fetch of the same block that is under way is shared. */
@@ -320,16 +336,22 @@ export class VolumeReader {
     this.#damaged(part.block * sectorsPerBlock, sectorsPerBlock, blob);
   }
 
-  /** Brings blocks into the cache, and the leaves that name them first. */
-  #prefetch(start: number, end: number): void {
+  /**
+   * Brings blocks into the cache, and the leaves that name them first.
+   *
+   * @returns whether anything had to be fetched
+   */
+  #prefetch(start: number, end: number): boolean {
+    let isUseful = false;
     for (let first = start; first < end;) {
       const leaf = Math.floor(first / ARITY);
       const leafEnd = Math.min(end, (leaf + 1) * ARITY);
       if (this.#pages.find(leaf) >= 0 || this.#isBeyondTree(first)) {
-        this.#prefetchInLeaf(first, leafEnd);
+        if (this.#prefetchInLeaf(first, leafEnd)) isUseful = true;
       } else {
+        isUseful = true;
         const from = first;
-        this.#loadLeaf(leaf).then(
+        this.leaves.load(leaf).then(
           () => {
             this.#prefetchInLeaf(from, leafEnd);
             this.#store.submit();
@@ -339,10 +361,12 @@ export class VolumeReader {
       }
       first = leafEnd;
     }
+    return isUseful;
   }
 
-  #prefetchInLeaf(start: number, end: number): void {
+  #prefetchInLeaf(start: number, end: number): boolean {
     const page = this.#pages.find(Math.floor(start / ARITY));
+    let isUseful = false;
     for (let block = start; block < end; block++) {
       if (this.#isInGroups(block)) continue;
       const found = this.#state.lookup(block, this.#hash);
@@ -351,9 +375,12 @@ export class VolumeReader {
       const hashes = isInTree ? this.#pages.pages : this.#hash;
       const offset = isInTree ? page + (block % ARITY) * HASH_BYTES : 0;
       if (isNullHash(hashes, offset) || this.#blocks.has(hashes, offset)) continue;
+      isUseful = true;
       this.#fetchBlock(hashes, offset, undefined, undefined);
     }
+    return isUseful;
   }
+
   #isInGroups(block: number): boolean {
     for (const group of this.#groups) {
       if (group.slots.has(block) || group.zeroes(block)) return true;

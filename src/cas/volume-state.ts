@@ -100,7 +100,7 @@ export class VolumeState {
 
   /** What has changed of a block; `nothing`: the tree holds it. */
   lookup(block: number, target: Uint8Array): Found {
-    const found = this.current.lookup(block, target, 0);
+    const found = this.current.isEmpty ? Found.nothing : this.current.lookup(block, target, 0);
     if (found !== Found.nothing || this.frozen === undefined) return found;
     return this.frozen.lookup(block, target, 0);
   }
