@@ -88,6 +88,29 @@ export function describeBlobStore(name: string, makeHarness: () => Promise<Store
       await store.close();
     });
 
+    test("fails a batch that was cancelled before its turn, and leaves nothing of it", async () => {
+      const harness = await makeHarness();
+      const store = await harness.open(new RecordedNotes());
+      const first = batchOf([blobOf("first")], ["first"]);
+      const second = batchOf([blobOf("second")], ["second"]);
+      const third = batchOf([blobOf("second")], ["third"]);
+      const order: string[] = [];
+      const done = [
+        first.appendTo(store).then(() => order.push("first")),
+        second.appendTo(store).catch((fault: StoreFault) => order.push(fault.message)),
+        third.appendTo(store).then(() => order.push("third")),
+      ];
+      second.cancelled = new StoreFault("writeFault", "cancelled");
+      await Promise.all(done);
+      expect(order).toEqual(["first", "cancelled", "third"]);
+      expect(store.statistics.blobs).toBe(2);
+      await store.close();
+      const notes = new RecordedNotes();
+      const again = await harness.open(notes);
+      expect(notes.notes).toEqual(["first", "third"]);
+      await again.close();
+    });
+
     test("stores the same bytes once, within a batch and across batches", async () => {
       const store = await (await makeHarness()).open(new RecordedNotes());
       const data = blobOf("same");

@@ -66,6 +66,11 @@ export abstract class BlobBatch {
   durable = true;
   /** May use the space that is kept back for what frees space: deletions, checkpoints, sweeps. */
   privileged = false;
+  /**
+   * The owner may set this while the batch waits for its turn: it fails with this then, and leaves
+   * nothing behind. Without effect once the store has begun to write it.
+   */
+  cancelled: StoreFault | undefined;
 
   /** @param capacity how many blobs it has room for at first; it grows when needed */
   constructor(capacity: number) {
@@ -95,6 +100,7 @@ export abstract class BlobBatch {
     this.blobCount = 0;
     this.sources.length = 0;
     this.notes.length = 0;
+    this.cancelled = undefined;
   }
 
   #grow(): void {

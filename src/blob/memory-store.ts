@@ -80,6 +80,10 @@ export class MemoryStore implements BlobStore {
         batch.failed(new StoreFault("unavailable", "the memory store is closed"));
         return;
       }
+      if (batch.cancelled !== undefined) {
+        batch.failed(batch.cancelled);
+        return;
+      }
       this.#store(batch);
       batch.appended();
     });

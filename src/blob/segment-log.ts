@@ -1,9 +1,12 @@
+import { setImmediate as nextTurn } from "node:timers/promises";
 import { systemErrorCode } from "../errors.ts";
 import { MAX_BATCH_BYTES, StoreFault } from "./blob-store.ts";
 import { FooterEntries } from "./footer-entries.ts";
 import { FrameBuilder, frameShare, type IndexState } from "./frame-builder.ts";
 import { ImageBatch } from "./image-batch.ts";
+import { LogQueue, type QueuedCheckpoint } from "./log-queue.ts";
 import type { LogTail } from "./log-recovery.ts";
+import { emptyLogStatistics } from "./log-statistics.ts";
 import type { LogWatcher } from "./log-watcher.ts";
 import { queuedBatch, type QueuedBatch } from "./queued-batch.ts";
 import {
@@ -16,30 +19,19 @@ import {
   roundUp,
   SECTOR_BYTES,
 } from "./segment-format.ts";
-import type { Segment, SegmentSpace } from "./segment-space.ts";
-import { storeFault } from "./store-fault.ts";
+import { positionOf, type Segment, type SegmentSpace } from "./segment-space.ts";
+import { isOutOfSpace, storeFault } from "./store-fault.ts";
 import type { SuperblockFile } from "./superblock-file.ts";
 import { ZeroAhead } from "./zero-ahead.ts";
 
-/** Frames of this size and more make the file longer by themselves; see `ZeroAhead`. */
-const LARGE_FRAME_BYTES = 128 * 1024;
+/**
+ * Where a frame takes longer, those who are told of it get a turn to bring more for the next one:
+ * one large frame is better than two that wait for each other.
+ */
+const SLOW_FRAME_MS = 1;
 const IMAGE_PIECE_BYTES = 1024 * 1024;
 /** What a frame takes beside the shares of its batches, at most: header and alignment. */
 const FRAME_OVERHEAD_BYTES = 256;
-
-interface QueuedCheckpoint {
-  readonly image: () => Uint8Array;
-  readonly resolve: () => void;
-  readonly reject: (fault: StoreFault) => void;
-}
-
-export interface LogStatistics {
-  frames: number;
-  syncs: number;
-  appendedBytes: number;
-  tailBytes: number;
-  unsyncedBytes: number;
-}
 
 /**
  * The end of the log: one frame at a time, of all batches that arrived while the one before was
@@ -50,19 +42,13 @@ export interface LogStatistics {
  * something that nobody can write again; then the log is `unavailable` from there on.
  */
 export class SegmentLog {
-  readonly statistics: LogStatistics = {
-    frames: 0,
-    syncs: 0,
-    appendedBytes: 0,
-    tailBytes: 0,
-    unsyncedBytes: 0,
-  };
+  readonly statistics = emptyLogStatistics();
   readonly builder: FrameBuilder;
   /** The last append failed, and what it left behind the tail might be taken for a frame. */
   tailUncertain = false;
   readonly #space: SegmentSpace;
   readonly #superblock: SuperblockFile;
-  readonly #queue: (QueuedBatch | QueuedCheckpoint)[] = [];
+  readonly #queue = new LogQueue();
   readonly #epoch: number;
   readonly #storeId: Uint8Array;
   #active: Segment | undefined;
@@ -75,6 +61,10 @@ export class SegmentLog {
   #fault: StoreFault | undefined;
   readonly #zeroAhead: ZeroAhead;
   readonly #watcher: LogWatcher | undefined;
+  /** The footer that is being written. */
+  #sealing: Promise<void> | undefined;
+  /** How long a frame takes, lately. */
+  #frameMs = 0;
 
   constructor(
     space: SegmentSpace,
@@ -127,6 +117,7 @@ export class SegmentLog {
   /** The log ends here, in good order: opening it again will find all of it, or refuse. */
   async end(): Promise<void> {
     await this.#zeroAhead.done;
+    await this.#sealing;
     await this.#superblock.update({ durableSequence: this.#syncedSequence });
   }
 
@@ -134,21 +125,26 @@ export class SegmentLog {
     this.#running = true;
     // Batches that are handed over in the same turn share a frame.
     await Promise.resolve();
-    while (this.#queue.length > 0) {
-      const first = this.#queue[0];
+    for (let { first } = this.#queue; first !== undefined; first = this.#queue.first) {
       if ("image" in first) {
+        this.#queue.acknowledge();
         this.#queue.shift();
         await this.#writeCheckpoint(first);
-      } else {
-        if (!first.isReady) await first.ready;
-        await this.#writeBatches();
+        continue;
       }
+      if (!first.isReady) {
+        this.#queue.acknowledge();
+        await first.ready;
+      }
+      if (this.#frameMs > SLOW_FRAME_MS && this.#queue.acknowledge()) await nextTurn();
+      if (first.batch.cancelled === undefined) await this.#writeBatches();
+      else this.#queue.fail(first.batch, first.batch.cancelled);
     }
     this.#running = false;
   }
 
   async #writeBatches(): Promise<void> {
-    const { batches, bytes } = this.#takeBatches();
+    const { batches, bytes } = this.#queue.takeBatches(this.maxBatchBytes);
     try {
       if (this.#fault !== undefined) throw this.#fault;
       const durable = batches.some(({ batch }) => batch.durable);
@@ -157,30 +153,11 @@ export class SegmentLog {
       else await this.#writeFrame(batches, bytes, durable, FrameKind.data, false);
     } catch (error) {
       const fault = storeFault(error);
+      this.#queue.acknowledge();
       for (const { batch } of batches) batch.failed(fault);
       return;
     }
-    for (const { batch } of batches) batch.appended();
-  }
-
-  /** The batches at the head of the queue that fit in one frame. */
-  #takeBatches(): { batches: QueuedBatch[]; bytes: number } {
-    const batches: QueuedBatch[] = [];
-    let bytes = 0;
-    for (const queued of this.#queue) {
-      if ("image" in queued) break;
-      const share = frameShare(queued.batch);
-      const first = batches[0];
-      if (first !== undefined) {
-        if (bytes + share > this.maxBatchBytes) break;
-        if (!queued.isReady) break;
-        if (queued.batch.privileged !== first.batch.privileged) break;
-      }
-      batches.push(queued);
-      bytes += share;
-    }
-    this.#queue.splice(0, batches.length);
-    return { batches, bytes };
+    this.#queue.written(batches);
   }
 
   async #writeFrame(
@@ -191,7 +168,10 @@ export class SegmentLog {
     isLast: boolean,
   ): Promise<LogPosition> {
     const privileged = batches.every(({ batch }) => batch.privileged);
-    if (!privileged) await this.#space.ensureReserve();
+    if (!privileged && !this.#space.hasReserve) {
+      this.#queue.acknowledge();
+      await this.#space.ensureReserve();
+    }
     try {
       return await this.#tryFrame(batches, bytes, durable, kind, isLast);
     } catch (error) {
@@ -214,8 +194,12 @@ export class SegmentLog {
     const privileged = batches.every(({ batch }) => batch.privileged);
     const blobs = batches.reduce((sum, { batch }) => sum + batch.blobCount, 0);
     const room = roundUp(bytes + FRAME_OVERHEAD_BYTES, SECTOR_BYTES);
-    const segment = await this.#segmentFor(room, blobs, privileged);
-    if (segment.framesEnd + room > segment.file.sizeBytes) await this.#zeroAhead.done;
+    const segment = this.#activeFor(room, blobs) ?? (await this.#nextSegment(privileged));
+    const isLonger = segment.framesEnd + room > segment.file.sizeBytes;
+    if (isLonger && this.#zeroAhead.done !== undefined) {
+      this.#queue.acknowledge();
+      await this.#zeroAhead.done;
+    }
     const header = this.#nextHeader(segment, kind, isLast);
     this.builder.build(batches, bytes, segment.slot, segment.framesEnd, header);
     try {
@@ -233,13 +217,16 @@ export class SegmentLog {
   }
 
   async #put(segment: Segment, frame: Uint8Array, durable: boolean): Promise<void> {
-    if (durable && this.statistics.unsyncedBytes === 0) {
-      this.statistics.syncs++;
-      await segment.file.writeDurably(frame, segment.framesEnd);
-      return;
-    }
-    await segment.file.write(frame, segment.framesEnd);
-    if (durable) await this.#syncFile(segment);
+    const isOneStep = durable && this.statistics.unsyncedBytes === 0;
+    if (isOneStep) this.statistics.syncs++;
+    const beganMs = performance.now();
+    const writing = isOneStep
+      ? segment.file.writeDurably(frame, segment.framesEnd)
+      : segment.file.write(frame, segment.framesEnd);
+    this.#queue.acknowledge();
+    await writing;
+    if (durable && !isOneStep) await this.#syncFile(segment);
+    this.#frameMs += (performance.now() - beganMs - this.#frameMs) / 16;
   }
 
   #nextHeader(segment: Segment, kind: FrameKind, isLast: boolean): FrameHeader {
@@ -260,13 +247,7 @@ export class SegmentLog {
 
   /** The frame is written: the tail moves behind it. */
   #advance(segment: Segment, header: FrameHeader, durable: boolean): LogPosition {
-    const position: LogPosition = {
-      slot: segment.slot,
-      segmentNumber: segment.number,
-      offset: segment.framesEnd,
-      sequence: header.sequence,
-      previousChecksum: header.previousChecksum,
-    };
+    const position = positionOf(segment, header);
     this.#entries.addFrame(this.builder.entries, segment.framesEnd);
     segment.framesEnd += header.frameBytes;
     this.#sequence = header.sequence + 1;
@@ -283,7 +264,7 @@ export class SegmentLog {
     } else {
       this.statistics.unsyncedBytes += header.frameBytes;
     }
-    if (header.frameBytes < LARGE_FRAME_BYTES) this.#zeroAhead.keep(segment);
+    this.#zeroAhead.keep(segment, header.frameBytes);
     return position;
   }
 
@@ -312,14 +293,18 @@ export class SegmentLog {
     }
   }
 
-  /** The segment that takes the next frame: the active one, or the next. */
-  async #segmentFor(room: number, blobs: number, privileged: boolean): Promise<Segment> {
+  /** The active segment, if it has room for the next frame. */
+  #activeFor(room: number, blobs: number): Segment | undefined {
     const active = this.#active;
-    if (active !== undefined) {
-      const footer = footerBytes(this.#entries.count + blobs);
-      if (active.framesEnd + room <= this.#space.segmentBytes - footer) return active;
-      await this.#seal(active);
-    }
+    const footer = footerBytes(this.#entries.count + blobs);
+    const hasRoom =
+      active !== undefined && active.framesEnd + room <= this.#space.segmentBytes - footer;
+    return hasRoom ? active : undefined;
+  }
+
+  async #nextSegment(privileged: boolean): Promise<Segment> {
+    this.#queue.acknowledge();
+    if (this.#active !== undefined) await this.#seal(this.#active);
     return this.#begin(await this.#space.take(privileged));
   }
 
@@ -353,25 +338,32 @@ export class SegmentLog {
   }
 
   /**
-   * Ends the active segment. What is in it becomes durable before the next one begins; the footer
-   * only saves time, so a disk that has no room for it does not matter.
+   * Ends the active segment. What is in it becomes durable before the next one begins; its footer
+   * is written while the next one takes frames already.
    */
   async #seal(segment: Segment): Promise<void> {
     await this.#zeroAhead.done;
     await this.#sync();
+    await this.#sealing;
+    this.#sealing = this.#writeFooter(segment, this.#entries);
+    this.#active = undefined;
+    // Who keeps a copy takes the segment as a whole.
+    if (this.#watcher !== undefined) await this.#sealing;
+    this.#watcher?.sealed(segment);
+  }
+
+  /** It only saves time: a disk that has no room for it does not matter. */
+  async #writeFooter(segment: Segment, entries: FooterEntries): Promise<void> {
+    const { segmentBytes } = this.#space;
+    segment.pins++;
     try {
-      await this.#entries.writeFooter(
-        segment,
-        this.#space.segmentBytes,
-        this.#sequence - 1,
-        this.#previousChecksum,
-      );
+      await entries.writeFooter(segment, segmentBytes, this.#sequence - 1, this.#previousChecksum);
       segment.sealed = true;
     } catch (error) {
       if (systemErrorCode(error) === undefined) throw error;
+    } finally {
+      segment.pins--;
     }
-    this.#active = undefined;
-    this.#watcher?.sealed(segment);
   }
 
   async #writeCheckpoint(queued: QueuedCheckpoint): Promise<void> {
@@ -405,9 +397,4 @@ export class SegmentLog {
     }
     return first;
   }
-}
-
-function isOutOfSpace(error: unknown): boolean {
-  const code = systemErrorCode(error);
-  return code === "ENOSPC" || code === "EDQUOT";
 }

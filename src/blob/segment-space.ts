@@ -3,7 +3,9 @@ import { MAX_SEGMENT_SLOTS } from "./blob-index.ts";
 import {
   encodeSegmentHeader,
   FIRST_FRAME_OFFSET,
+  type FrameHeader,
   frameSeedOf,
+  type LogPosition,
   SECTOR_BYTES,
 } from "./segment-format.ts";
 
@@ -28,8 +30,11 @@ export function segmentName(slot: number): string {
   return `segment-${String(slot).padStart(8, "0")}`;
 }
 
-/** Files kept for use again; those beyond are removed, and give their space back to others. */
-const KEPT_FREE_FILES = 4;
+/**
+ * Files kept for use again, which takes a third of the time of making a file longer; those beyond
+ * are removed, and give their space back to others.
+ */
+const KEPT_FREE_FILES = 8;
 /** The reserve of a store that is still small, and of one with more than one segment: whole. */
 const SMALL_RESERVE_BYTES = 256 * 1024;
 const ZERO_PIECE_BYTES = 1024 * 1024;
@@ -121,6 +126,10 @@ export class SegmentSpace {
     this.#free.push(segment);
   }
 
+  get hasReserve(): boolean {
+    return this.#reserve !== undefined;
+  }
+
   /** Before an append that may fail: fails with ENOSPC when there is no room for a reserve. */
   async ensureReserve(): Promise<void> {
     if (this.#reserve === undefined) await this.#ensureReserve();
@@ -208,6 +217,14 @@ export class SegmentSpace {
     await this.#growing;
     for (const segment of this.segments) await segment?.file.close();
   }
+}
+
+/** Where a frame is that comes next in a segment. */
+export function positionOf(
+  { slot, number, framesEnd }: Segment,
+  { sequence, previousChecksum }: FrameHeader,
+): LogPosition {
+  return { slot, segmentNumber: number, offset: framesEnd, sequence, previousChecksum };
 }
 
 export function newSegment(slot: number, file: LogFile): Segment {

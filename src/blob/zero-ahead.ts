@@ -1,5 +1,7 @@
 import { fillWithZeros, type Segment } from "./segment-space.ts";
 
+/** Frames of this size and more make the file longer by themselves. */
+const LARGE_FRAME_BYTES = 128 * 1024;
 const SMALLEST_STEP_BYTES = 64 * 1024;
 const LARGEST_STEP_BYTES = 2 * 1024 * 1024;
 
@@ -17,8 +19,9 @@ export class ZeroAhead {
     return this.#filling;
   }
 
-  /** Starts to write more zeros behind the frames of a segment, when few are left. */
-  keep(segment: Segment): void {
+  /** After a frame: starts to write more zeros behind it, when few are left. */
+  keep(segment: Segment, frameBytes: number): void {
+    if (frameBytes >= LARGE_FRAME_BYTES) return;
     const allocated = segment.file.sizeBytes;
     const step = Math.min(Math.max(segment.framesEnd, SMALLEST_STEP_BYTES), LARGEST_STEP_BYTES);
     if (allocated - segment.framesEnd > step / 2 || this.#filling !== undefined) return;

@@ -1,6 +1,4 @@
-import { BlobBatch, type BlobStore, StoreFault } from "../blob/blob-store.ts";
-import { bytesEqual, copyBytes } from "../blob/bytes.ts";
-import { HASH_BYTES, hashPieces } from "../blob/hash.ts";
+import type { BlobStore, StoreFault } from "../blob/blob-store.ts";
 import {
   BlockOperation,
   type BlockRequest,
@@ -8,6 +6,9 @@ import {
   SECTOR_BYTES,
   type StorageStatistics,
 } from "../storage/block-storage.ts";
+import { finishConfirmed, finishRequests, statusOf } from "./finish-requests.ts";
+import { GroupBatch, type GroupOutcome } from "./group-batch.ts";
+import { GroupNames } from "./group-names.ts";
 import { encodeChanges } from "./notes.ts";
 import type { VolumeState } from "./volume-state.ts";
 import { WriteGroup } from "./write-group.ts";
@@ -31,12 +32,25 @@ export type OldContent = (
 ) => void;
 
 const RETRY_MS = 1000;
+/** Groups handed to the store and not yet in it: enough that it never waits for the next one. */
+const MOST_APPENDED = 8;
+/** Groups that take no more acknowledged writes: each is looked through by every read. */
+const MOST_WAITING = 16;
+/**
+ * Where a commit takes little time, large groups are cut into pieces of this size: one is being
+ * named while the one before is on its way to the disk. Elsewhere one large group is better.
+ */
+const PIECE_BYTES = 128 * 1024;
+const QUICK_COMMIT_MS = 1;
+/** Acknowledged data begins to become durable long before the limit: nobody waits for all of it. */
+const SYNC_STEP_BYTES = 8 * 1024 * 1024;
 
 /**
- * Collects writes into groups, one after the other: while one is on its way to the disk, the next
- * one fills. A group is hashed as a whole, and becomes one append.
+ * Collects writes into groups: while some are on their way to the disk, the next one fills. A group
+ * is named as a whole, and becomes one append. Groups take effect in their order; when one fails,
+ * those behind it that were handed over already fail with it.
  */
-export class VolumeWriter {
+export class VolumeWriter implements GroupOutcome {
   /** Groups on their way, oldest first; the last one may still take writes. */
   readonly groups: WriteGroup[] = [];
   readonly #state: VolumeState;
@@ -44,10 +58,14 @@ export class VolumeWriter {
   readonly #options: WriterOptions;
   readonly #memory: Uint8Array;
   readonly #statistics: StorageStatistics;
+  readonly #names: GroupNames;
   readonly #free: WriteGroup[] = [];
-  readonly #batch: GroupBatch;
+  readonly #freeBatches: GroupBatch[] = [];
+  /** Batches that the store has, oldest first; they belong to the first groups. */
+  readonly #appended: GroupBatch[] = [];
   #open: WriteGroup | undefined;
-  #committing: WriteGroup | undefined;
+  /** The group behind those, while blocks that are written in part get their old content. */
+  #completing: WriteGroup | undefined;
   #oldContent: OldContent = () => {};
   /** Called when a group has taken effect. */
   onCommitted: (group: WriteGroup) => void = () => {};
@@ -55,13 +73,15 @@ export class VolumeWriter {
   onFailed: (fault: StoreFault) => void = () => {};
   #held = 0;
   #idle: (() => void) | undefined;
+  #isNextDue = false;
+  /** An append failed, and not all behind it have come back yet. */
+  #isBroken = false;
   /** Acknowledged writes that the store could not take; it is asked again from time to time. */
   #stalled: StoreFault | undefined;
-  #offsets = new Uint32Array(0);
-  #lengths = new Uint32Array(0);
-  #slotOf = new Uint32Array(0);
-  #names = new Uint8Array(0);
-  readonly #zeroBlock: Uint8Array;
+  /** How long a commit takes, lately. */
+  #commitMs = 0;
+  /** Acknowledged since the last group that is to be durable. */
+  #sectorsSinceSync = 0;
 
   constructor(
     state: VolumeState,
@@ -75,9 +95,7 @@ export class VolumeWriter {
     this.#memory = memory;
     this.#statistics = statistics;
     this.#options = options;
-    this.#batch = new GroupBatch(this.#capacity, this);
-    this.#makeRoom(this.#capacity);
-    this.#zeroBlock = new Uint8Array(state.record.blockBytes);
+    this.#names = new GroupNames(state.record.blockBytes);
   }
 
   set oldContent(oldContent: OldContent) {
@@ -86,13 +104,6 @@ export class VolumeWriter {
 
   get #capacity(): number {
     return Math.max(4, Math.floor(this.#options.groupBytes / this.#state.record.blockBytes));
-  }
-
-  #makeRoom(blocks: number): void {
-    this.#offsets = new Uint32Array(blocks);
-    this.#lengths = new Uint32Array(blocks).fill(this.#state.record.blockBytes);
-    this.#slotOf = new Uint32Array(blocks);
-    this.#names = new Uint8Array(blocks * HASH_BYTES);
   }
 
   write(request: BlockRequest): void {
@@ -128,7 +139,7 @@ export class VolumeWriter {
   flush(request: BlockRequest): void {
     if (this.#stalled !== undefined) return this.#refuse(request);
     const isDone = this.groups.length === 0 && this.#statistics.unsyncedSectors === 0;
-    if (isDone) return this.#finishConfirmed(request, () => BlockStatus.ok);
+    if (isDone) return this.#finish(request, () => BlockStatus.ok);
     const group = this.#openGroup();
     group.durable = true;
     return group.hold(request);
@@ -137,7 +148,7 @@ export class VolumeWriter {
   /** Makes what was acknowledged so far durable, without anybody waiting for it. */
   sync(): void {
     if (this.#statistics.unsyncedSectors === 0 || this.#stalled !== undefined) return;
-    this.#openGroup().durable = true;
+    this.#makeDurable(this.#openGroup());
     this.submit();
   }
 
@@ -153,10 +164,25 @@ export class VolumeWriter {
       group.hold(request);
       return;
     }
+    this.#acknowledge(group, request);
+  }
+
+  #acknowledge(group: WriteGroup, request: BlockRequest): void {
     group.acknowledgedSectors += request.lengthSectors;
     this.#statistics.unsyncedSectors += request.lengthSectors;
+    this.#sectorsSinceSync += request.lengthSectors;
+    if (this.#sectorsSinceSync * SECTOR_BYTES >= this.#syncStepBytes) this.#makeDurable(group);
     request.status = BlockStatus.ok;
     request.completed();
+  }
+
+  get #syncStepBytes(): number {
+    return Math.min(SYNC_STEP_BYTES, this.#options.writebackLimitBytes / 4);
+  }
+
+  #makeDurable(group: WriteGroup): void {
+    group.durable = true;
+    this.#sectorsSinceSync = 0;
   }
 
   /** Then an acknowledgement waits until the store has made sure that it is ours. */
@@ -166,7 +192,19 @@ export class VolumeWriter {
 
   #isOverLimit(): boolean {
     const unsynced = this.#statistics.unsyncedSectors * SECTOR_BYTES;
-    return unsynced >= this.#options.writebackLimitBytes;
+    return unsynced >= this.#options.writebackLimitBytes || this.groups.length > MOST_WAITING;
+  }
+
+  /** Acknowledges writes that waited for room, oldest first, as room comes. */
+  #admit(): void {
+    if (!this.#options.writeback || this.#stalled !== undefined || this.#mayHaveOtherOwner) return;
+    for (const group of this.groups) {
+      while (!this.#isOverLimit()) {
+        const request = group.takeWrite();
+        if (request === null) break;
+        this.#acknowledge(group, request);
+      }
+    }
   }
 
   /** The open group, or a new one when the blocks of this request have no room in it. */
@@ -174,8 +212,14 @@ export class VolumeWriter {
     if (this.#stalled !== undefined) return undefined;
     const sectors = this.#state.record.blockBytes / SECTOR_BYTES;
     const blocks = Math.ceil((lba + lengthSectors) / sectors) - Math.floor(lba / sectors);
-    if (this.#open?.hasRoom(blocks) === false) this.#open = undefined;
+    if (this.#open !== undefined && this.#isFull(this.#open, blocks)) this.#open = undefined;
     return this.#openGroup(blocks);
+  }
+
+  #isFull(group: WriteGroup, blocks: number): boolean {
+    if (!group.hasRoom(blocks)) return true;
+    const isPiece = group.usedBytes >= PIECE_BYTES && this.#commitMs < QUICK_COMMIT_MS;
+    return isPiece && this.groups.length < MOST_APPENDED;
   }
 
   #openGroup(blocks = 0): WriteGroup {
@@ -188,39 +232,55 @@ export class VolumeWriter {
     return group;
   }
 
-  /** Starts a commit if none is under way. */
+  /**
+   * Hands the next group to the store. Another one follows in a later turn of the event loop: the
+   * store begins to write this one before the next is named.
+   */
   submit(): void {
-    if (this.#committing !== undefined || this.#held > 0 || this.#stalled !== undefined) return;
-    const [group] = this.groups;
-    if (group === undefined) return;
-    if (group.isEmpty) {
-      this.#dropFirst();
-      return;
-    }
+    if (this.#completing !== undefined || this.#held > 0 || this.#isBroken) return;
+    if (this.#stalled !== undefined) return;
+    const index = this.#appended.length;
+    const group = this.groups[index];
+    if (group === undefined || index >= MOST_APPENDED) return;
+    // The rest of a block that is written in part may come before it is this group's turn.
+    const mayGrow = group.isEmpty || group.hasIncompleteBlocks;
+    if (index > 0 && group === this.#open && mayGrow) return;
     if (group === this.#open) this.#open = undefined;
-    this.#committing = group;
-    this.#complete(group);
+    if (group.isEmpty) this.#drop(group);
+    else this.#complete(group, index);
+    if (this.groups.length > this.#appended.length) this.#submitNext();
   }
 
-  #dropFirst(): void {
-    const group = this.groups.shift();
-    if (group === undefined) return;
+  #submitNext(): void {
+    if (this.#isNextDue) return;
+    this.#isNextDue = true;
+    setImmediate(() => {
+      this.#isNextDue = false;
+      this.submit();
+    });
+  }
+
+  #drop(group: WriteGroup): void {
+    this.groups.splice(this.groups.indexOf(group), 1);
     if (group === this.#open) this.#open = undefined;
     group.reset();
-    if (group.capacity === this.#capacity && this.#free.length < 2) this.#free.push(group);
+    const isUsual = group.capacity === this.#capacity;
+    if (isUsual && this.#free.length < MOST_APPENDED) this.#free.push(group);
   }
 
   /** Blocks that are written in part get the rest from what is stored. */
-  #complete(group: WriteGroup): void {
+  #complete(group: WriteGroup, below: number): void {
+    this.#completing = group;
     let waiting = 1;
     const finished = (): void => {
-      if (--waiting === 0) this.#append(group);
+      if (--waiting > 0) return;
+      this.#completing = undefined;
+      this.#append(group);
     };
-    group.slots.forEach((slot, block) => {
-      if (group.isComplete(slot)) return;
+    group.forEachIncomplete((block, slot) => {
       waiting++;
       const old = new Uint8Array(group.blockBytes);
-      this.#oldContent(block, 0, old, (isRead) => {
+      this.#oldContent(block, below, old, (isRead) => {
         if (isRead) group.complete(slot, old, 0);
         else group.failedBlocks.add(block);
         finished();
@@ -234,64 +294,49 @@ export class VolumeWriter {
     // A rollback may have made the volume smaller while the group waited.
     group.cutTo(this.#state.record.sizeBytes);
     for (const block of group.failedBlocks) group.slots.delete(block);
-    const batch = this.#batch;
-    batch.clear();
-    batch.group = group;
-    batch.durable = group.durable;
-    const blobs = this.#hash(group);
-    for (let blob = 0; blob < blobs; blob++) {
-      const at = this.#slotOf[blob] * HASH_BYTES;
-      batch.addBlob(group.hashes, at, group.data, this.#offsets[blob], group.blockBytes);
-    }
+    const batch = this.#freeBatches.pop() ?? new GroupBatch(this.#capacity, this);
+    batch.begin(group);
+    this.#names.nameBlocks(group, batch);
     if (group.hasChanges) {
       const { id } = this.#state;
       batch.notes.push(encodeChanges(id, group.zeroRanges, group.slots, group.hashes));
     }
     if (batch.durable) this.#statistics.syncs++;
+    this.#appended.push(batch);
     this.#store.append(batch);
-  }
-
-  /** Names all blocks of the group; zeros have the null hash, and are not stored. */
-  #hash(group: WriteGroup): number {
-    let count = 0;
-    if (group.slots.size > this.#offsets.length) this.#makeRoom(group.slots.size);
-    for (const slot of group.slots.values()) {
-      const at = slot * group.blockBytes;
-      if (bytesEqual(group.data, at, this.#zeroBlock, 0, group.blockBytes)) {
-        group.hashes.fill(0, slot * HASH_BYTES, (slot + 1) * HASH_BYTES);
-        continue;
-      }
-      this.#offsets[count] = at;
-      this.#slotOf[count++] = slot;
-    }
-    hashPieces(group.data, this.#offsets, this.#lengths, count, this.#names);
-    for (let blob = 0; blob < count; blob++) {
-      const to = this.#slotOf[blob] * HASH_BYTES;
-      copyBytes(this.#names, blob * HASH_BYTES, group.hashes, to, HASH_BYTES);
-    }
-    return count;
+    if (this.groups.length > this.#appended.length) this.#submitNext();
   }
 
   /** The group is in the log. */
-  committed(group: WriteGroup, note: Uint8Array | undefined): void {
+  committed(batch: GroupBatch): void {
+    const { group } = batch;
+    const [note] = batch.notes;
     if (note !== undefined) this.#state.apply(note);
+    this.#commitMs += (performance.now() - batch.beganMs - this.#commitMs) / 16;
     this.onCommitted(group);
     const { failedBlocks } = group;
     const failed = failedBlocks.size > 0 ? new Set(failedBlocks) : undefined;
     const sectors = this.#state.record.sizeBytes / SECTOR_BYTES;
     if (group.durable) this.#statistics.unsyncedSectors = this.#acknowledgedBehind(group);
     const first = group.releaseRequests();
-    this.#dropFirst();
-    this.#committing = undefined;
-    this.#finishConfirmed(first, (request) => {
+    this.#release(batch);
+    this.#drop(group);
+    this.#finish(first, (request) => {
       const isFlush = request.operation === BlockOperation.flush;
       if (isFlush) return BlockStatus.ok;
       const isBeyondEnd = request.lba + request.lengthSectors > sectors;
-      const isFailed = failed !== undefined && this.#touches(request, failed);
+      const isFailed = failed !== undefined && group.touches(request, failed);
       return isBeyondEnd || isFailed ? BlockStatus.writeFault : BlockStatus.ok;
     });
+    this.#admit();
     this.submit();
     this.#wake();
+  }
+
+  #release(batch: GroupBatch): void {
+    this.#appended.splice(this.#appended.indexOf(batch), 1);
+    batch.clear();
+    this.#freeBatches.push(batch);
   }
 
   /** A durable group makes what came before it durable; what is in later groups is not. */
@@ -301,67 +346,41 @@ export class VolumeWriter {
     return sectors;
   }
 
-  #touches(request: BlockRequest, blocks: Set<number>): boolean {
-    const sectors = this.#state.record.blockBytes / SECTOR_BYTES;
-    const end = request.lba + request.lengthSectors;
-    for (let block = Math.floor(request.lba / sectors); block * sectors < end; block++) {
-      if (blocks.has(block)) return true;
-    }
-    return false;
-  }
-
-  /** The group is not in the log. What was acknowledged already is kept, and tried again. */
-  failed(group: WriteGroup, fault: StoreFault): void {
-    this.onFailed(fault);
+  /**
+   * The group is not in the log, and none that was handed over after it may be. What was
+   * acknowledged already is kept, and tried again.
+   */
+  failed(batch: GroupBatch, fault: StoreFault): void {
+    const { group } = batch;
+    if (!this.#isBroken) this.onFailed(fault);
     const first = group.releaseRequests();
-    this.#committing = undefined;
-    if (group.acknowledgedSectors > 0 && fault.kind !== "unavailable") {
-      this.#stalled = fault;
-      setTimeout(() => {
-        this.#stalled = undefined;
-        this.submit();
-      }, RETRY_MS).unref();
-    } else {
-      this.#dropFirst();
-    }
-    this.#finish(first, () => statusOf(fault));
+    this.#release(batch);
+    for (const behind of this.#appended) behind.cancelled ??= fault;
+    this.#isBroken = this.#appended.length > 0;
+    if (group.acknowledgedSectors > 0 && fault.kind !== "unavailable") this.#stall(fault);
+    else this.#drop(group);
+    finishRequests(first, () => statusOf(fault), this.#statistics);
     this.submit();
     this.#wake();
   }
 
-  /** Completes requests whose group is in the log, when the store says that they may be. */
-  #finishConfirmed(
-    first: BlockRequest | null,
-    statusFor: (request: BlockRequest) => BlockStatus,
-  ): void {
-    const confirmed = first === null ? undefined : this.#store.confirm?.(this.#options.remote);
-    if (confirmed === undefined) return this.#finish(first, statusFor);
-    confirmed.then(
-      () => this.#finish(first, statusFor),
-      (fault: unknown) => {
-        const status = statusOf(fault instanceof StoreFault ? fault : undefined);
-        this.#finish(first, () => status);
-      },
-    );
-    return undefined;
+  #stall(fault: StoreFault): void {
+    if (this.#stalled !== undefined) return;
+    this.#stalled = fault;
+    setTimeout(() => {
+      this.#stalled = undefined;
+      this.submit();
+    }, RETRY_MS).unref();
   }
 
   #finish(first: BlockRequest | null, statusFor: (request: BlockRequest) => BlockStatus): void {
-    let request = first;
-    while (request !== null) {
-      const { next } = request;
-      request.next = null;
-      request.status = statusFor(request);
-      if (request.status !== BlockStatus.ok) this.#statistics.faults++;
-      request.completed();
-      request = next;
-    }
+    finishConfirmed(this.#store, this.#options.remote, first, statusFor, this.#statistics);
   }
 
   /** No group is begun until `release`; resolves when none is under way. */
   async hold(): Promise<void> {
     this.#held++;
-    while (this.#committing !== undefined) {
+    while (this.#completing !== undefined || this.#appended.length > 0) {
       await new Promise<void>((resolve) => {
         this.#idle = resolve;
       });
@@ -378,27 +397,4 @@ export class VolumeWriter {
     this.#idle = undefined;
     idle?.();
   }
-}
-
-class GroupBatch extends BlobBatch {
-  group: WriteGroup | undefined;
-  readonly #writer: VolumeWriter;
-
-  constructor(capacity: number, writer: VolumeWriter) {
-    super(capacity);
-    this.#writer = writer;
-  }
-
-  appended(): void {
-    if (this.group !== undefined) this.#writer.committed(this.group, this.notes[0]);
-  }
-
-  failed(fault: StoreFault): void {
-    if (this.group !== undefined) this.#writer.failed(this.group, fault);
-  }
-}
-
-function statusOf(fault: StoreFault | undefined): BlockStatus {
-  if (fault?.kind === "noSpace") return BlockStatus.noSpace;
-  return fault?.kind === "unavailable" ? BlockStatus.unavailable : BlockStatus.writeFault;
 }

@@ -21,8 +21,8 @@ import type { WriteGroup } from "./write-group.ts";
 const PHYSICAL_BLOCK_BYTES = 4096;
 /** The share of the cache that holds leaves of the tree: each names 128 blocks. */
 const PAGE_SHARE = 1 / 8;
-/** Room of a group of writes: large enough for a fast writer, and quickly hashed. */
-const GROUP_BYTES = 3 * 1024 * 1024;
+/** Room of a group of writes: large enough for a fast writer, and named within a millisecond. */
+const GROUP_BYTES = 1024 * 1024;
 
 export interface VolumeOptions {
   /** Where the requests' data is: the arena. */
@@ -131,7 +131,7 @@ export class Volume implements BlockStorage {
 
   /** A leaf of the tree that is being built: what the cache holds of it must be the new one. */
   leafBuilt(leaf: number, page: Uint8Array, pageOffset: number): void {
-    this.reader.builtLeaves.add(leaf);
+    this.reader.leaves.built.add(leaf);
     if (this.#pages.find(leaf) >= 0) this.#pages.put(leaf, page, pageOffset);
   }
 
@@ -222,7 +222,7 @@ export class Volume implements BlockStorage {
   }
 
   #baseChanged(areLeavesStale: boolean): void {
-    this.reader.builtLeaves.clear();
+    this.reader.leaves.built.clear();
     if (areLeavesStale) this.#pages.clear();
     if (this.#info.sectors * SECTOR_BYTES === this.state.record.sizeBytes) return;
     this.#info = this.#makeInfo();

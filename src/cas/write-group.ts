@@ -1,6 +1,6 @@
 import { copyBytes } from "../blob/bytes.ts";
 import { HASH_BYTES } from "../blob/hash.ts";
-import { type BlockRequest, SECTOR_BYTES } from "../storage/block-storage.ts";
+import { BlockOperation, type BlockRequest, SECTOR_BYTES } from "../storage/block-storage.ts";
 
 export interface ZeroRange {
   readonly first: number;
@@ -34,6 +34,7 @@ export class WriteGroup {
   firstRequest: BlockRequest | null = null;
   #lastRequest: BlockRequest | null = null;
   #slotCount = 0;
+  #incompleteBlocks = 0;
   readonly #present: Uint8Array;
   readonly #presentCount: Uint8Array;
 
@@ -55,6 +56,16 @@ export class WriteGroup {
     return this.slots.size > 0 || this.zeroRanges.length > 0;
   }
 
+  /** Bytes of its memory that are taken, by blocks that were overwritten as well. */
+  get usedBytes(): number {
+    return this.#slotCount * this.blockBytes;
+  }
+
+  /** Some blocks are written in part. */
+  get hasIncompleteBlocks(): boolean {
+    return this.#incompleteBlocks > 0;
+  }
+
   /** Whether a request that touches so many blocks still fits. */
   hasRoom(blocks: number): boolean {
     return this.#slotCount + blocks <= this.capacity && this.zeroRanges.length < MAX_ZERO_RANGES;
@@ -66,6 +77,16 @@ export class WriteGroup {
     if (this.#lastRequest === null) this.firstRequest = request;
     else this.#lastRequest.next = request;
     this.#lastRequest = request;
+  }
+
+  /** Takes the first write or trim that is held, unless a flush is before it; null: there is none. */
+  takeWrite(): BlockRequest | null {
+    const first = this.firstRequest;
+    if (first === null || first.operation === BlockOperation.flush) return null;
+    this.firstRequest = first.next;
+    if (this.firstRequest === null) this.#lastRequest = null;
+    first.next = null;
+    return first;
   }
 
   releaseRequests(): BlockRequest | null {
@@ -100,6 +121,7 @@ export class WriteGroup {
     if (known !== undefined) return known;
     const slot = this.#slotCount++;
     this.slots.set(block, slot);
+    this.#incompleteBlocks++;
     this.#presentCount[slot] = 0;
     this.#present.fill(0, slot * this.sectorsPerBlock, (slot + 1) * this.sectorsPerBlock);
     if (this.#isZeroed(block)) this.#completeWithZeros(slot);
@@ -120,24 +142,38 @@ export class WriteGroup {
   }
 
   #markPresent(slot: number, within: number, count: number): void {
+    if (this.isComplete(slot)) return;
     const at = slot * this.sectorsPerBlock + within;
     for (let sector = at; sector < at + count; sector++) {
       if (this.#present[sector] === 1) continue;
       this.#present[sector] = 1;
       this.#presentCount[slot]++;
     }
+    if (this.isComplete(slot)) this.#incompleteBlocks--;
   }
 
   /** Zeros whole blocks: what was written to them before is gone. */
   zero(first: number, count: number): void {
     if (count < this.slots.size) {
-      for (let block = first; block < first + count; block++) this.slots.delete(block);
+      for (let block = first; block < first + count; block++) this.#forget(block);
     } else {
       for (const block of this.slots.keys()) {
-        if (block >= first && block < first + count) this.slots.delete(block);
+        if (block >= first && block < first + count) this.#forget(block);
       }
     }
     this.zeroRanges.push({ first, count });
+  }
+
+  #forget(block: number): void {
+    const slot = this.slots.get(block);
+    if (slot === undefined) return;
+    if (!this.isComplete(slot)) this.#incompleteBlocks--;
+    this.slots.delete(block);
+  }
+
+  forEachIncomplete(visit: (block: number, slot: number) => void): void {
+    if (this.#incompleteBlocks === 0) return;
+    for (const [block, slot] of this.slots) if (!this.isComplete(slot)) visit(block, slot);
   }
 
   isComplete(slot: number): boolean {
@@ -181,6 +217,16 @@ export class WriteGroup {
     return this.zeroRanges.length > 0 && this.#isZeroed(block);
   }
 
+  /** Whether a request is of any of these blocks. */
+  touches({ lba, lengthSectors }: BlockRequest, blocks: ReadonlySet<number>): boolean {
+    const sectors = this.sectorsPerBlock;
+    const end = lba + lengthSectors;
+    for (let block = Math.floor(lba / sectors); block * sectors < end; block++) {
+      if (blocks.has(block)) return true;
+    }
+    return false;
+  }
+
   /** Ready for other writes. */
   reset(): void {
     this.slots.clear();
@@ -190,5 +236,6 @@ export class WriteGroup {
     this.acknowledgedSectors = 0;
     this.releaseRequests();
     this.#slotCount = 0;
+    this.#incompleteBlocks = 0;
   }
 }
