@@ -67,6 +67,8 @@ export interface CrashDiskOptions {
   observe?: (kind: OperationKind) => void;
   /** Called before each sync of a file; true makes the medium lose what the sync should keep. */
   losesWrites?: (name: string, unsynced: readonly PendingWrite[]) => boolean;
+  /** Given: a write that fails has written some first sectors. */
+  tear?: () => number;
   /** Called before each operation; a returned code is the error that it ends with. */
   fault?: (operation: number, kind: OperationKind, name: string) => string | undefined;
 }
@@ -254,10 +256,22 @@ class CrashFile implements LogFile {
       await this.#disk.step("write", this.#name, () => this.#inode.write(position, part));
       throw systemError("ENOSPC");
     }
-    await this.#disk.step("write", this.#name, () => {
-      this.#inode.write(position, data);
-      this.#disk.lastWrite = { inode: this.#inode, index: this.#inode.pending.length - 1 };
-    });
+    try {
+      await this.#disk.step("write", this.#name, () => {
+        this.#inode.write(position, data);
+        this.#disk.lastWrite = { inode: this.#inode, index: this.#inode.pending.length - 1 };
+      });
+    } catch (error) {
+      this.#writePart(data, position);
+      throw error;
+    }
+  }
+
+  #writePart(data: Uint8Array, position: number): void {
+    const { tear } = this.#disk.options;
+    if (tear === undefined) return;
+    const sectors = Math.floor(tear() * (data.length / SECTOR_BYTES + 1));
+    this.#inode.write(position, data.subarray(0, sectors * SECTOR_BYTES));
   }
 
   async writeDurably(data: Uint8Array, position: number): Promise<void> {

@@ -1,4 +1,4 @@
-import { CrashDisk, type CrashDiskOptions, seededRandom } from "../blob/crash-disk.testing.ts";
+import { CrashDisk, seededRandom } from "../blob/crash-disk.testing.ts";
 import type { CasStore } from "./cas-store.ts";
 import { type Content, CrashModel, isSame } from "./crash-model.testing.ts";
 import {
@@ -6,6 +6,8 @@ import {
   CrashWorkload,
   openCas,
   openVolume,
+  type SectorsPerBlock,
+  segmentBytesFor,
   snapshotContent,
 } from "./crash-workload.testing.ts";
 import { Snapshots } from "./snapshots.ts";
@@ -33,7 +35,7 @@ async function checkVolumes(cas: CasStore, model: CrashModel): Promise<void> {
   for (const name of names) {
     const found = await contentOf(openVolume(cas, name));
     const isClone = pending?.kind === "clone" && pending.name === name;
-    const candidates = isClone ? [pending.content] : model.candidates(name);
+    const candidates = isClone ? [pending.content] : model.durableCandidates(name);
     if (!isClone && !model.volumes.has(name)) throw new Error(`volume '${name}' should not be`);
     if (!candidates.some((candidate) => isSame(candidate, found))) {
       throw new Error(
@@ -71,7 +73,12 @@ function show(content: Content): string {
  * Runs a workload; at each operation of the disk the machine may have stopped. From time to time it
  * does stop, and the workload goes on with what was left.
  */
-async function runAndCrash(seed: number, restarts: number, steps: number): Promise<number> {
+async function runAndCrash(
+  seed: number,
+  restarts: number,
+  steps: number,
+  { sectorsPerBlock, isFaulty }: { sectorsPerBlock: SectorsPerBlock; isFaulty: boolean },
+): Promise<number> {
   const random = seededRandom(seed);
   let checked = 0;
   let model = new CrashModel();
@@ -80,13 +87,16 @@ async function runAndCrash(seed: number, restarts: number, steps: number): Promi
     let points: CrashPoint[] = [];
     const current = disk;
     const currentModel = model;
-    const options: CrashDiskOptions = {
-      observe: () => points.push({ disk: current.reboot({ random }), model: currentModel.copy() }),
-    };
-    Object.assign(current.options, options);
-    const workload = await CrashWorkload.begin(await openCas(current), random, currentModel);
-    for (let step = 0; step < steps; step++) {
-      await workload.step();
+    current.options.observe = () =>
+      points.push({ disk: current.reboot({ random }), model: currentModel.copy() });
+    const cas = await openCas(current, segmentBytesFor(sectorsPerBlock));
+    const workload = await CrashWorkload.begin(cas, random, currentModel, {
+      sectorsPerBlock,
+      ...(isFaulty ? { faultyDisk: current } : {}),
+    });
+    let isAvailable = true;
+    for (let step = 0; step < steps && isAvailable; step++) {
+      isAvailable = await workload.step();
       const observed = points;
       points = [];
       for (const point of observed) await check(point);
@@ -96,21 +106,41 @@ async function runAndCrash(seed: number, restarts: number, steps: number): Promi
     current.crashNow();
     model = currentModel.copy();
     disk = current.reboot({ random });
+    if (isFaulty) await adoptFailed(disk, model);
   }
   return checked;
 }
 
-/**
- * Runs workloads until so many crashes were checked. `AOED_CRASH_POINTS` overrides how many.
- *
- * @param firstSeed later ones follow; a failure names its seed
- */
-export async function crashTimes(wanted: number, firstSeed: number): Promise<number> {
+/** After failed changes the disk has settled what became of them: the model follows. */
+async function adoptFailed(disk: CrashDisk, model: CrashModel): Promise<void> {
+  if (model.failed.length === 0) return;
+  // Opened on a copy: the workload opens it again.
+  const copy = disk.reboot({ random: () => 0 });
+  await check({ disk: copy, model });
+  const cas = await openCas(disk.reboot({ random: () => 0 }));
+  for (const { name } of cas.volumes()) {
+    model.volumes.set(name, await contentOf(openVolume(cas, name)));
+  }
+  model.failed = [];
+}
+
+export interface CrashRun {
+  /** Seeds from here on are used; a failure names its seed. */
+  readonly firstSeed: number;
+  readonly isFaulty: boolean;
+}
+
+/** Runs workloads until so many crashes were checked. `AOED_CRASH_POINTS` overrides how many. */
+export async function crashTimes(
+  wanted: number,
+  { firstSeed, isFaulty }: CrashRun,
+): Promise<number> {
   const times = Number(process.env["AOED_CRASH_POINTS"] ?? wanted);
   let checked = 0;
   for (let seed = firstSeed; checked < times; seed++) {
+    const sectorsPerBlock = seed % 2 === 0 ? 8 : 2;
     try {
-      checked += await runAndCrash(seed, 3, 12);
+      checked += await runAndCrash(seed, 3, 12, { sectorsPerBlock, isFaulty });
     } catch (error) {
       throw new Error(`seed ${seed}`, { cause: error });
     }

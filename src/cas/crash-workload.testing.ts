@@ -10,32 +10,45 @@ import {
 } from "../storage/block-storage.ts";
 import { CasStore, type CasStoreOptions } from "./cas-store.ts";
 import { type Change, type Content, CrashModel, isSame } from "./crash-model.testing.ts";
+import { DiskFaults } from "./disk-faults.testing.ts";
 import { GarbageCollector } from "./garbage-collector.ts";
 import { Snapshots } from "./snapshots.ts";
 import type { Volume } from "./volume.ts";
 
-/** Of two sectors: many writes are of blocks in part. */
-const BLOCK_BYTES = 2 * SECTOR_BYTES;
-/** 40,000 blocks, which takes three levels of the tree. */
-const SECTORS = 80_000;
+/** Three levels of the tree. */
+const BLOCKS = 40_000;
+const LEAF_BLOCKS = 128;
 /** What one node above the leaves covers. */
-const REGION_SECTORS = 2 * 16_384;
-/** Sectors at the borders of leaves and of regions. */
-const PLACES = [
-  0, 1, 2, 3, 253, 254, 255, 256, 257, 1000, 32_765, 32_766, 32_767, 32_768, 32_769, 79_997, 79_999,
-];
+const REGION_BLOCKS = 16_384;
+/** The most sectors of a write: at MTU 1500 a frame has two, at MTU 9000 sixteen. */
+const MOST_SECTORS = 4;
 const MAX_SNAPSHOTS = 5;
 /** Next to nothing, so that reads come from the store. */
 const SMALL_CACHE_BYTES = 4096;
 /** Room for every leaf of the tree that is read. */
 const LARGE_CACHE_BYTES = 512 * 1024;
 
+/** Blocks of 2 sectors are often written whole, blocks of 8 hardly ever. */
+export type SectorsPerBlock = 2 | 8;
+
+/** Sectors at the borders of leaves and of regions: all that hold anything begin at one of them. */
+function placesOf(sectorsPerBlock: SectorsPerBlock): number[] {
+  const leaf = LEAF_BLOCKS * sectorsPerBlock;
+  const region = REGION_BLOCKS * sectorsPerBlock;
+  const end = BLOCKS * sectorsPerBlock;
+  const borders = [leaf, region].flatMap((at) => [at - 3, at - 2, at - 1, at, at + 1]);
+  return [0, 1, 2, 3, ...borders, 1000, end - 3, end - 1];
+}
+
 const arena = new FrameArena(64);
 
 class Request extends BlockRequest {
   readonly #done = Promise.withResolvers<BlockStatus>();
 
+  whenDone: (status: BlockStatus) => void = () => {};
+
   completed(): void {
+    this.whenDone(this.status);
     this.#done.resolve(this.status);
   }
 
@@ -44,8 +57,13 @@ class Request extends BlockRequest {
   }
 }
 
-export function openCas(disk: CrashDisk): Promise<CasStore> {
-  return openCasOn((reader) => FileStore.open({ disk, reader, segmentBytes: 64 * 1024 }));
+export function openCas(disk: CrashDisk, segmentBytes = 64 * 1024): Promise<CasStore> {
+  return openCasOn((reader) => FileStore.open({ disk, reader, segmentBytes }));
+}
+
+/** Of a new store: the blocks of a few groups fit. */
+export function segmentBytesFor(sectorsPerBlock: SectorsPerBlock): number {
+  return sectorsPerBlock * 32 * 1024;
 }
 
 /** With limits so small that checkpoints come often. */
@@ -57,8 +75,10 @@ export function openCasOn(open: CasStoreOptions["open"]): Promise<CasStore> {
 export async function contentOf(volume: Volume): Promise<Content> {
   const requests: Request[] = [];
   let used = 0;
-  for (const place of PLACES) {
-    for (let sector = place; sector < Math.min(place + 4, SECTORS); sector++) {
+  const { blockBytes } = volume.state.record;
+  const { sectors } = volume.info();
+  for (const place of placesOf((blockBytes / SECTOR_BYTES) as SectorsPerBlock)) {
+    for (let sector = place; sector < Math.min(place + MOST_SECTORS, sectors); sector++) {
       const request = new Request();
       request.lba = sector;
       request.lengthSectors = 1;
@@ -99,14 +119,26 @@ export function openVolume(
   return cas.openVolume(name, { memory: arena.bytes, cacheBytes, groupBytes: 8192, durability });
 }
 
+export interface WorkloadOptions {
+  readonly durability?: Durability;
+  /** 2 when nothing is said. */
+  readonly sectorsPerBlock?: SectorsPerBlock;
+  /** The disk of the store: its writes and syncs fail now and then. */
+  readonly faultyDisk?: CrashDisk;
+}
+
 /** Random operations on a store, and the model of what they must leave behind. */
 export class CrashWorkload {
   readonly model: CrashModel;
   readonly #random: () => number;
+  readonly #options: WorkloadOptions;
+  readonly #faults: DiskFaults;
+  readonly #sectorsPerBlock: SectorsPerBlock;
+  readonly #places: readonly number[];
+  readonly #sectors: number;
   readonly #cas: CasStore;
   readonly #snapshots: Snapshots;
   readonly #volumes = new Map<string, Volume>();
-  readonly #durability: Durability;
   #names = 0;
   #values: number;
 
@@ -114,13 +146,17 @@ export class CrashWorkload {
     cas: CasStore,
     model: CrashModel,
     random: () => number,
-    durability: Durability,
+    options: WorkloadOptions,
   ) {
     this.#cas = cas;
-    this.#durability = durability;
     this.#snapshots = new Snapshots(cas);
     this.model = model;
     this.#random = random;
+    this.#options = options;
+    this.#faults = new DiskFaults(options.faultyDisk, random);
+    this.#sectorsPerBlock = options.sectorsPerBlock ?? 2;
+    this.#places = placesOf(this.#sectorsPerBlock);
+    this.#sectors = BLOCKS * this.#sectorsPerBlock;
     // Content of a run before this one may come again, too.
     this.#values = Math.floor(random() * 300);
   }
@@ -129,12 +165,14 @@ export class CrashWorkload {
     cas: CasStore,
     random: () => number,
     model = new CrashModel(),
-    durability: Durability = "durable",
+    options: WorkloadOptions = {},
   ): Promise<CrashWorkload> {
-    const workload = new CrashWorkload(cas, model, random, durability);
+    const workload = new CrashWorkload(cas, model, random, options);
+    const sectorsPerBlock = workload.#sectorsPerBlock;
     if (model.volumes.size === 0) {
       model.pending = { kind: "clone", name: "first", content: new Map() };
-      await cas.createVolume("first", SECTORS * SECTOR_BYTES, BLOCK_BYTES);
+      const blockBytes = sectorsPerBlock * SECTOR_BYTES;
+      await cas.createVolume("first", BLOCKS * blockBytes, blockBytes);
       model.volumes.set("first", new Map());
       model.pending = undefined;
     }
@@ -144,7 +182,7 @@ export class CrashWorkload {
 
   #openVolume(name: string): void {
     const cacheBytes = this.#random() < 0.5 ? SMALL_CACHE_BYTES : LARGE_CACHE_BYTES;
-    this.#volumes.set(name, openVolume(this.#cas, name, cacheBytes, this.#durability));
+    this.#volumes.set(name, openVolume(this.#cas, name, cacheBytes, this.#options.durability));
   }
 
   #pick<T>(items: Iterable<T>): T | undefined {
@@ -152,24 +190,34 @@ export class CrashWorkload {
     return list[Math.floor(this.#random() * list.length)];
   }
 
-  async step(): Promise<void> {
+  /** @returns false when the store takes nothing any more, and must be opened again */
+  async step(): Promise<boolean> {
     const choice = this.#random();
-    if (choice < 0.6) await this.#write();
+    if (choice < 0.6) await this.#faults.run(() => this.#write());
     else if (choice < 0.7) await this.#takeSnapshot();
     else if (choice < 0.75) await this.#rollBack();
     else if (choice < 0.8) await this.#clone();
     else if (choice < 0.86) await this.#deleteSomething();
-    else if (choice < 0.93) await this.#collect();
-    else await this.#checkpoint();
+    else if (choice < 0.93) await this.#faults.run(() => this.#collect());
+    else await this.#faults.run(() => this.#checkpoint());
     this.model.settle();
+    return this.#isAvailable();
+  }
+
+  async #isAvailable(): Promise<boolean> {
+    return this.#cas.store.barrier().then(
+      () => true,
+      () => false,
+    );
   }
 
   /** What is read before is in the caches after; a write of a part of a block relies on them. */
   async #checkpoint(): Promise<void> {
     await this.#checkVolumes();
-    await this.#write(this.#random() < 0.7 ? REGION_SECTORS : 0);
+    const region = REGION_BLOCKS * this.#sectorsPerBlock;
+    await this.#write(this.#random() < 0.7 ? region : 0);
     this.model.settle();
-    await Promise.all([this.#cas.checkpoint(), this.#write()]);
+    await Promise.all([this.#faults.tolerate(this.#cas.checkpoint()), this.#write()]);
     this.model.settle();
     await this.#checkVolumes();
   }
@@ -183,7 +231,7 @@ export class CrashWorkload {
       const name = this.#pick(this.#volumes.keys()) ?? "";
       const volume = this.#volumes.get(name) as Volume;
       const isTrim = index === 0 && trimFirst > 0;
-      const change = isTrim
+      const change: Change = isTrim
         ? { volume: name, first: 0, count: trimFirst, value: 0 }
         : this.#change(name);
       const request = new Request();
@@ -199,11 +247,16 @@ export class CrashWorkload {
         volume.write(request);
       }
       touched.add(volume);
+      request.whenDone = (status) => {
+        change.outcome = status === BlockStatus.ok ? "stored" : "failed";
+      };
       statuses.push(request.done);
     }
     for (const volume of touched) volume.submit();
     for (const status of await Promise.all(statuses)) {
-      if (status !== BlockStatus.ok) throw new Error(`a write failed: ${status}`);
+      if (status !== BlockStatus.ok && !this.#faults.areOn) {
+        throw new Error(`a write failed: ${status}`);
+      }
     }
   }
 
@@ -211,14 +264,14 @@ export class CrashWorkload {
     const isTrim = this.#random() < 0.2;
     const isWide = isTrim && this.#random() < 0.3;
     // Many trims from the beginning clear whole regions.
-    const place = isWide && this.#random() < 0.5 ? 0 : (this.#pick(PLACES) as number);
+    const place = isWide && this.#random() < 0.5 ? 0 : (this.#pick(this.#places) as number);
     const count = isWide
-      ? 1 + Math.floor(this.#random() * SECTORS)
-      : 1 + Math.floor(this.#random() * 4);
+      ? 1 + Math.floor(this.#random() * this.#sectors)
+      : 1 + Math.floor(this.#random() * MOST_SECTORS);
     return {
       volume,
       first: place,
-      count: Math.min(count, SECTORS - place),
+      count: Math.min(count, this.#sectors - place),
       value: isTrim ? 0 : this.#value(),
     };
   }
@@ -286,13 +339,16 @@ export class CrashWorkload {
   async #collect(): Promise<void> {
     const collector = new GarbageCollector(this.#cas);
     const collection = { isRunning: true };
-    const collecting = collector.collect({ liveThreshold: 0.8 }).finally(() => {
-      collection.isRunning = false;
-    });
+    const collecting = this.#faults
+      .tolerate(collector.collect({ liveThreshold: 0.8 }))
+      .finally(() => {
+        collection.isRunning = false;
+      });
     const writesAtMost = this.#random() < 0.7 ? Infinity : 0;
     for (let count = 0; count < writesAtMost && collection.isRunning; count++) {
       const isCheckpoint = this.#random() < 0.2;
-      await Promise.all([this.#write(), isCheckpoint ? this.#cas.checkpoint() : undefined]);
+      const checkpoint = isCheckpoint ? this.#faults.tolerate(this.#cas.checkpoint()) : undefined;
+      await Promise.all([this.#write(), checkpoint]);
       this.model.settle();
       // The disk of the test takes no time; the collection waits for turns of the event loop.
       await nextTurn();

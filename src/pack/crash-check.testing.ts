@@ -190,7 +190,7 @@ async function runAndCrash(
     );
     const ticking = tick(clock, current);
     const durability = isRemote ? "remote" : "durable";
-    const workload = await CrashWorkload.begin(cas, random, model, durability);
+    const workload = await CrashWorkload.begin(cas, random, model, { durability });
     for (let step = 0; step < steps; step++) {
       await workload.step();
       const observed = points;
