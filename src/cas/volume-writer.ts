@@ -40,7 +40,7 @@ const MOST_WAITING = 16;
  * Where a commit takes little time, large groups are cut into pieces of this size: one is being
  * named while the one before is on its way to the disk. Elsewhere one large group is better.
  */
-const PIECE_BYTES = 128 * 1024;
+const PIECE_BYTES = 256 * 1024;
 const QUICK_COMMIT_MS = 1;
 /** Acknowledged data begins to become durable long before the limit: nobody waits for all of it. */
 const SYNC_STEP_BYTES = 8 * 1024 * 1024;
