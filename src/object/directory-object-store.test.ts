@@ -1,4 +1,4 @@
-import { mkdtemp, readdir, readFile, rm, writeFile } from "node:fs/promises";
+import { mkdtemp, readdir, readFile, rm, utimes, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
@@ -46,6 +46,16 @@ test("a put that fails leaves nothing behind", async () => {
     code: "exists",
   });
   expect(await readdir(join(folder, ".aoed-uploads"))).toEqual([]);
+});
+
+test("what a killed process was uploading is removed a day later", async () => {
+  const { folder } = await openedFolder();
+  const uploads = join(folder, ".aoed-uploads");
+  await writeFile(join(uploads, "old"), "x");
+  await writeFile(join(uploads, "new"), "x");
+  await utimes(join(uploads, "old"), 1_000_000, 1_000_000);
+  await (await DirectoryObjectStore.open(folder)).close();
+  expect(await readdir(uploads)).toEqual(["new"]);
 });
 
 test("versions differ although clock, size and content do not", async () => {

@@ -25,6 +25,9 @@ import {
 const UPLOADS = ".aoed-uploads";
 const LOCK = ".aoed-lock";
 
+/** An upload that nobody has touched for so long is one of a process that was killed. */
+const ABANDONED_MS = 24 * 3_600_000;
+
 /** What errors of a file system mean; everything else may pass by itself. */
 const faultOfError: Record<string, ObjectFaultCode> = {
   ENOENT: "missing",
@@ -59,6 +62,7 @@ export class DirectoryObjectStore implements ObjectStore {
   static async open(folder: string): Promise<DirectoryObjectStore> {
     try {
       await mkdir(join(folder, UPLOADS), { recursive: true, mode: 0o700 });
+      await removeAbandoned(join(folder, UPLOADS));
       return new DirectoryObjectStore(folder, await FolderLock.open(join(folder, LOCK)));
     } catch (error) {
       throw new UsageError(
@@ -243,6 +247,15 @@ export class DirectoryObjectStore implements ObjectStore {
     const code = faultOfError[errorCode] ?? "unavailable";
     const what = code === "exists" ? "there is an object already" : errorCode;
     return new ObjectFault(code, `${join(this.#folder, key)}: ${what}`, { cause: error });
+  }
+}
+
+async function removeAbandoned(uploads: string): Promise<void> {
+  for (const name of await readdir(uploads)) {
+    const path = join(uploads, name);
+    const found = await statIfThere(path);
+    if (found === undefined || Date.now() - Number(found.mtimeMs) < ABANDONED_MS) continue;
+    await rm(path, { force: true });
   }
 }
 
