@@ -1,3 +1,4 @@
+import { randomUUID } from "node:crypto";
 import { chmodSync } from "node:fs";
 import { lstat, unlink } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
@@ -61,6 +62,8 @@ export class WebServer {
   readonly #guard = new RequestGuard();
   readonly #assets: ReadonlyMap<string, Asset> = loadAssets();
   readonly #history = new History();
+  /** Another one after a restart: samples are numbered anew. */
+  readonly #instance = randomUUID();
   readonly #routes: readonly Route[];
   #timer: NodeJS.Timeout | undefined;
 
@@ -194,6 +197,7 @@ export class WebServer {
     return {
       status,
       problems: healthProblems(status),
+      instance: this.#instance,
       samples: this.#history.since(Number.isFinite(since) ? since : 0),
       allowsControl: this.#options.allowsControl,
       ...(this.#options.allowsControl ? { token: this.#guard.token } : {}),

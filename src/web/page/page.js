@@ -23,12 +23,11 @@ async function poll() {
   const since = state.samples.at(-1)?.sequence ?? 0;
   try {
     let overview = await ask(`v1/overview?since=${since}`);
-    const { processId } = overview.status;
-    if (state.processId !== undefined && state.processId !== processId) {
+    if (state.instance !== undefined && state.instance !== overview.instance) {
       state.samples = [];
       overview = await ask("v1/overview?since=0");
     }
-    state.processId = processId;
+    state.instance = overview.instance;
     overview.status.targets.sort((a, b) => a.shelf - b.shelf || a.slot - b.slot);
     state.overview = overview;
     state.samples = [...state.samples, ...overview.samples].slice(-KEPT_SAMPLES);

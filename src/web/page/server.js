@@ -10,8 +10,8 @@ export const state = {
   polls: 0,
   failures: 0,
   lastAnswerMs: undefined,
-  /** The server's process: its samples are counted anew after a restart. */
-  processId: undefined,
+  /** The server since its start: its samples are numbered anew after a restart. */
+  instance: undefined,
 };
 
 export async function ask(path, options = {}) {
