@@ -8,11 +8,14 @@ const SHARED = ["packet-socket.c"];
 const SOURCES = {
   generator: ["generator.c", "closed-loop.c", "pattern.c", "histogram.c", "reply-ring.c"],
   "null-target": ["null-target.c"],
+  flood: ["flood.c"],
 };
 
 export interface Programs {
   readonly generator: string;
   readonly nullTarget: string;
+  /** What a test of fairness sends; no load of the benchmark. */
+  readonly flood: string;
 }
 
 /** Compiles the programs of the bench with the machine's C compiler; a second is enough. */
@@ -28,6 +31,7 @@ export async function buildPrograms(
   const programs = {
     generator: join(target, "generator"),
     nullTarget: join(target, "null-target"),
+    flood: join(target, "flood"),
   };
   giveToCaller(target, ...Object.values(programs));
   return programs;

@@ -163,6 +163,22 @@ size = "128KiB"
     expect(await answers("1.5")).toBe(true);
   });
 
+  test("disks of two workers change places", async () => {
+    await server.stop(served, "SIGTERM");
+    const disk = (slot: number, path: string) =>
+      `[[target]]\nshelf = 1\nslot = ${slot}\nbackend = "file"\npath = "${path}"\nsize = "${slot + 1}MiB"\n`;
+    const head = `${SERVER}workers = 2\n`;
+    writeFileSync(place.path("aoed.toml"), head + disk(0, "a.img") + disk(1, "b.img"));
+    served = await server.serve("--config", "aoed.toml");
+    const swapped = `${disk(0, "b.img")}${disk(0, "a.img").replace("slot = 0", "slot = 1")}`;
+    writeFileSync(place.path("aoed.toml"), head + swapped);
+    const report = await ask<ReloadReport>("reload");
+    expect(report.changes.every(({ reopens }) => reopens)).toBe(true);
+    const after = await targets();
+    expect([after["e1.0"].storage.sectors, after["e1.1"].storage.sectors]).toEqual([4096, 2048]);
+    expect([await answers("1.0"), await answers("1.1")]).toEqual([true, true]);
+  });
+
   test("SIGHUP does the same, and a mistake only makes a line in the log", async () => {
     writeFileSync(place.path("aoed.toml"), `${FIRST}[[target`);
     served.process.kill("SIGHUP");

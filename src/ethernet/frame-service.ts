@@ -92,8 +92,8 @@ export interface FrameServiceOptions {
   readonly ports: readonly EthernetPort[];
   /** Milliseconds that only grow. */
   readonly clock?: (() => number) | undefined;
-  /** Told now and then of a host (a 48-bit number) that sends more than its share, while it does. */
-  readonly onFlood?: (served: ServedPort, mac: number) => void;
+  /** Told, ten times a second, of a host (a 48-bit number) that sends more than its share. */
+  readonly onFlood?: (served: ServedPort, mac: number, excessFrames: number) => void;
 }
 
 /**
@@ -275,8 +275,9 @@ export class FrameService {
     for (const served of this.ports) {
       served.waiting.tick();
       if (served.drops.over_share === served.toldOverShare) continue;
+      const excessFrames = served.drops.over_share - served.toldOverShare;
       served.toldOverShare = served.drops.over_share;
-      this.#onFlood?.(served, served.waiting.lastCulprit);
+      this.#onFlood?.(served, served.waiting.lastCulprit, excessFrames);
     }
   }
 

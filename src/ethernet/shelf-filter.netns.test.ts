@@ -44,6 +44,21 @@ describe.runIf(isIsolated)("the socket filter of the shelves served", () => {
     return bytes;
   }
 
+  test("nothing of a sender that is blocked passes, and everything of the others", async () => {
+    const server = station(names[0], shelfFilter([{ shelf: 1, slot: 0 }], 0x020000000001));
+    const client = station(names[1]);
+    const from = (...mac: number[]) => {
+      const bytes = request(1, 0);
+      bytes.set(mac, 6);
+      return bytes;
+    };
+    // Alike but for the last octet, and but for the first.
+    const others = [from(2, 0, 0, 0, 0, 2), from(4, 0, 0, 0, 0, 1)];
+    client.send(request(1, 0), request(0xffff, 0xff), ...others);
+    const frames = await server.receiveCount(2);
+    expect(frames.map((frame) => frame[6] * 256 + frame[11])).toEqual([0x0202, 0x0401]);
+  });
+
   async function addressesThatPass(
     served: { shelf: number; slot: number }[],
     asked: [number, number][],

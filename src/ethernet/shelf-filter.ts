@@ -3,6 +3,7 @@ import {
   accept,
   and,
   type BpfStep,
+  drop,
   jump,
   jumpIfEqual,
   label,
@@ -12,6 +13,7 @@ import {
 } from "./bpf.ts";
 import { packetFilter } from "./packet-filter.ts";
 
+const SOURCE = 6;
 const SHELF = 16;
 const SLOT = 18;
 /** In the word that begins at the shelf: shelf and slot without the command. */
@@ -29,10 +31,13 @@ export interface ServedAddress {
  * A socket filter for the shelves and slots served: what other servers on the segment are asked
  * never reaches this process. Wildcards pass, and so do announcements of our addresses by others.
  * With very many targets there is no filter beyond that of the port.
+ * @param blockedMac a sender of which nothing is let through, as a 48-bit number
  */
-export function shelfFilter(addresses: readonly ServedAddress[]): Uint8Array {
-  if (addresses.length > TARGETS_LIMIT) return packetFilter();
+export function shelfFilter(addresses: readonly ServedAddress[], blockedMac?: number): Uint8Array {
+  const blocked = blockedMac === undefined ? [] : dropSource(blockedMac);
+  if (addresses.length > TARGETS_LIMIT) return packetFilter(blocked);
   return packetFilter([
+    ...blocked,
     loadHalf(SHELF),
     jumpIfEqual(ALL_SHELVES, undefined, "one-shelf"),
     accept(),
@@ -46,6 +51,17 @@ export function shelfFilter(addresses: readonly ServedAddress[]): Uint8Array {
     ...addresses.flatMap(acceptAddress),
     jump("drop"),
   ]);
+}
+
+function dropSource(mac: number): BpfStep[] {
+  return [
+    loadWord(SOURCE),
+    jumpIfEqual(Math.floor(mac / 65536), undefined, "not-blocked"),
+    loadHalf(SOURCE + 4),
+    jumpIfEqual(mac % 65536, undefined, "not-blocked"),
+    drop(),
+    label("not-blocked"),
+  ];
 }
 
 function acceptAddress({ shelf, slot }: ServedAddress, index: number): BpfStep[] {

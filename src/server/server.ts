@@ -36,6 +36,10 @@ import { firmwareVersion, VERSION } from "./version.ts";
  */
 const ARENA_FRAMES = 4096;
 
+/** Frames beyond a sender's share in a tenth of a second that make it a flood. */
+const FLOOD_FRAMES = 1000;
+const FLOOD_BLOCK_MS = 5000;
+
 /** How long storages may take to finish what is in flight at the end. */
 const STOP_TIMEOUT_MS = 30_000;
 
@@ -85,6 +89,9 @@ export class Server implements ServerCore {
   readonly #worker: number | undefined;
   readonly #elsewhere: Elsewhere | undefined;
   #service: FrameService | undefined;
+  /** A sender that floods: the kernel lets nothing of it through. */
+  #blockedMac: number | undefined;
+  #unblocking: NodeJS.Timeout | undefined;
   #forgotten: Target | undefined;
   /** A thread that serves alone does not outlive its faults. */
   readonly failed = new Promise<Error>(() => {});
@@ -161,7 +168,7 @@ export class Server implements ServerCore {
       busyPollMs: this.#configuration.server.busyPollMs,
       ports: this.#ports,
       clock: this.#clock,
-      onFlood: (served, mac) => this.#warnOfFlood(served, mac),
+      onFlood: (served, mac, excess) => this.#holdOff(served, mac, excess),
     });
     this.#announcer.ports = this.#service.ports;
     for (const served of this.#service.ports) this.#followLink(served);
@@ -201,6 +208,7 @@ export class Server implements ServerCore {
 
   async stop(): Promise<void> {
     this.#announcer.stop();
+    clearTimeout(this.#unblocking);
     this.#meters.stop();
     if (this.#service === undefined) await Promise.all(this.#ports.map(async (p) => p.close()));
     else await this.#service.stop(STOP_TIMEOUT_MS);
@@ -267,7 +275,7 @@ export class Server implements ServerCore {
 
   /** Removed targets are answered as well: with a fault. */
   #setFilters(): void {
-    const filter = shelfFilter(this.#targets.addresses());
+    const filter = shelfFilter(this.#targets.addresses(), this.#blockedMac);
     for (const port of this.#ports) port.setFilter?.(filter);
   }
 
@@ -306,6 +314,18 @@ export class Server implements ServerCore {
         !previous.up || previous.mtuBytes !== link.mtuBytes || previous.mac !== link.mac;
       if (link.up && isNew) this.#announcer.announcePort(served);
     };
+  }
+
+  /** A flood that takes much to throw away is thrown away by the kernel, for a while. */
+  #holdOff(served: ServedPort, mac: number, excessFrames: number): void {
+    this.#warnOfFlood(served, mac);
+    if (excessFrames < FLOOD_FRAMES || this.#blockedMac !== undefined) return;
+    this.#blockedMac = mac;
+    this.#setFilters();
+    this.#unblocking = setTimeout(() => {
+      this.#blockedMac = undefined;
+      this.#setFilters();
+    }, FLOOD_BLOCK_MS);
   }
 
   #warnOfFlood(served: ServedPort, mac: number): void {
