@@ -86,6 +86,9 @@ interface Sample {
   /** Of the slower target in proportion to the faster one. */
   readonly balance: number;
   readonly serverCpuUs: number;
+  /** Requests that were sent again, whose first answer came after all. */
+  readonly late: number;
+  /** Those whose first answer never came. */
   readonly lost: number;
 }
 
@@ -94,6 +97,7 @@ interface LoadResult {
   readonly operationsPerSecond: number;
   readonly allOperations: number;
   readonly retransmits: number;
+  readonly unmatchedReplies: number;
   readonly unanswered: number;
   readonly failedOperations: number;
 }
@@ -136,12 +140,15 @@ async function measure(
   const serverUs = sampleProcessorTimes(pids).serverUs - before.serverUs;
   const total = (of: (result: LoadResult) => number): number =>
     results.reduce((sum, result) => sum + of(result), 0);
+  const failed = total((result) => result.unanswered + result.failedOperations);
+  if (failed > 0) throw new Error(`${setting.name}: ${failed} requests failed or had no answer`);
   const rates = results.map((result) => result.operationsPerSecond);
   return {
     operationsPerSecond: total((result) => result.operationsPerSecond),
     balance: Math.min(...rates) / Math.max(...rates),
     serverCpuUs: serverUs / total((result) => result.allOperations),
-    lost: total((result) => result.retransmits + result.unanswered + result.failedOperations),
+    late: total((result) => Math.min(result.retransmits, result.unmatchedReplies)),
+    lost: total((result) => Math.max(0, result.retransmits - result.unmatchedReplies)),
   };
 }
 
@@ -167,8 +174,8 @@ for (const [index, setting] of settings.entries()) {
   contestants.push({ setting, segment, daemons });
 }
 
-console.log("| load | server | ops/s | slower/faster target | CPU µs/op | lost |");
-console.log("|---|---|---:|---:|---:|---:|");
+console.log("| load | server | ops/s | slower/faster target | CPU µs/op | late | lost |");
+console.log("|---|---|---:|---:|---:|---:|---:|");
 for (const one of loads) {
   const samples = new Map(contestants.map((contestant) => [contestant, [] as Sample[]]));
   for (let round = 0; round < rounds; round++) {
@@ -182,6 +189,7 @@ for (const one of loads) {
       Math.round(middle((sample) => sample.operationsPerSecond)),
       middle((sample) => sample.balance).toFixed(2),
       middle((sample) => sample.serverCpuUs).toFixed(2),
+      taken.reduce((sum, { late }) => sum + late, 0),
       taken.reduce((sum, { lost }) => sum + lost, 0),
     ];
     console.log(`| ${one.name} | ${setting.name} | ${cells.join(" | ")} |`);
