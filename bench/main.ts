@@ -13,6 +13,8 @@ import type { BenchResult, SuiteResult } from "./result.ts";
 import {
   aoed,
   aoedVolume,
+  aoedWith,
+  fio,
   nullTarget,
   peerFromTemplate,
   type ServerKind,
@@ -29,7 +31,8 @@ const USAGE = `usage: bin/node bench/main.ts [--quick] [--only PATTERN] [--round
          [--server NAME]… [--no-table] [--server-cpu N] [--generator-cpu N] [--image-mib N]
   --quick      a few lines of each suite in about two minutes
   --only       lines of which "SUITE: LINE" matches, such as durable or "^memory: 8 KiB .* window 64"
-  --server     only these servers: aoed, "aoed cas", vblade, "null target", or that of PEER
+  --server     only these servers: aoed, "aoed cas", "aoed busy-poll", "aoed xdp", vblade,
+               "null target", fio, or that of PEER
   --no-table   leave docs/benchmarks.md alone
 PEER='command with {interface} {path} {shelf} {slot} [{mode}]' adds a server.`;
 
@@ -88,6 +91,7 @@ async function checkRequirements(): Promise<void> {
     losetup: "mount",
     cc: "gcc",
     vblade: "vblade",
+    fio: "fio",
   };
   if ((await missing(needed)).length > 0 && existsSync(install)) await outcomeOf([install]);
   const packages = await missing(needed);
@@ -122,9 +126,12 @@ function chosenServers(options: Options, nullTargetProgram: string): ServerKind[
   const all = [
     aoed(root),
     aoedVolume(root),
+    aoedWith(root, "busy-poll", ['busy_poll = "50us"']),
+    aoedWith(root, "xdp", ['port = "xdp"']),
     vblade(),
     ...(peer ? [peerFromTemplate(peer)] : []),
     nullTarget(nullTargetProgram),
+    fio(),
   ];
   for (const name of options.servers) {
     if (all.some((kind) => kind.name === name)) continue;

@@ -125,6 +125,7 @@ const result: BenchResult = {
         medium: "memory",
         mode: "buffered",
         cold: false,
+        comparesPorts: false,
       },
       rows: [ours, theirs],
       failures: [{ server: "other", reason: "no\nanswer" }],

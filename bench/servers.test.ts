@@ -50,3 +50,8 @@ test("aoed is told the backend, the durability and whether to bypass the page ca
   expect(device).toContain("direct = true");
   expect(device).toContain('backend = "device"');
 });
+
+test("what is compared in [server] is in the file", () => {
+  const text = aoedConfiguration(assignment, ['port = "xdp"']);
+  expect(text).toMatch(/^\[server\][^[]*^port = "xdp"$[^[]*^\[\[target\]\]$/m);
+});

@@ -23,6 +23,8 @@ export interface ServerKind {
   /** What the figures of the others are held against, or what they are held against. */
   readonly role: "candidate" | "peer" | "limit";
   takesPart(suite: Suite): boolean;
+  /** No server: a program that puts the same load on the image itself (`measureFio`). */
+  readonly isLocal?: boolean;
   /** Before it is started: makes what it serves of the image. */
   prepare?(assignment: Assignment): Promise<void>;
   command(assignment: Assignment): string[];
@@ -38,19 +40,31 @@ export function aoed(root: string): ServerKind {
     name: "aoed",
     role: "candidate",
     takesPart: () => true,
-    command: (assignment) => {
-      mkdirSync(assignment.workDirectory, { recursive: true });
-      const path = join(assignment.workDirectory, "aoed.toml");
-      writeFileSync(path, aoedConfiguration(assignment));
-      return [join(root, "bin/aoed"), "serve", "--config", path];
-    },
+    command: (assignment) => serveAoed(root, assignment, []),
   };
 }
 
-export function aoedConfiguration(assignment: Assignment): string {
+/** aoed with lines of its own in [server]; beside the others where ways to the wire are compared. */
+export function aoedWith(root: string, name: string, serverLines: string[]): ServerKind {
+  return {
+    name: `aoed ${name}`,
+    role: "peer",
+    takesPart: ({ comparesPorts }) => comparesPorts,
+    command: (assignment) => serveAoed(root, assignment, serverLines),
+  };
+}
+
+function serveAoed(root: string, assignment: Assignment, serverLines: string[]): string[] {
+  mkdirSync(assignment.workDirectory, { recursive: true });
+  const path = join(assignment.workDirectory, "aoed.toml");
+  writeFileSync(path, aoedConfiguration(assignment, serverLines));
+  return [join(root, "bin/aoed"), "serve", "--config", path];
+}
+
+export function aoedConfiguration(assignment: Assignment, serverLines: string[] = []): string {
   const { path, medium, mode } = assignment;
   return [
-    ...headOf(assignment),
+    ...headOf(assignment, serverLines),
     `backend = "${medium === "loop" ? "device" : "file"}"`,
     `path = ${JSON.stringify(path)}`,
     `direct = ${mode.startsWith("direct")}`,
@@ -59,11 +73,13 @@ export function aoedConfiguration(assignment: Assignment): string {
   ].join("\n");
 }
 
-function headOf({ interfaceName, shelf, slot, workDirectory }: Assignment): string[] {
+function headOf(assignment: Assignment, serverLines: string[] = []): string[] {
+  const { interfaceName, shelf, slot, workDirectory } = assignment;
   return [
     "[server]",
     `interface = ${JSON.stringify(interfaceName)}`,
     `state_dir = ${JSON.stringify(join(workDirectory, "state"))}`,
+    ...serverLines,
     "",
     "[[target]]",
     `shelf = ${shelf}`,
@@ -148,6 +164,17 @@ export function nullTarget(program: string): ServerKind {
       const served = { interface: interfaceName, shelf, slot, mebibytes: sizeMebibytes };
       return [program, ...flags(served)];
     },
+  };
+}
+
+/** fio with io_uring on the image, past the page cache: what the disk gives without a network. */
+export function fio(): ServerKind {
+  return {
+    name: "fio",
+    role: "limit",
+    isLocal: true,
+    takesPart: ({ medium, mode }) => medium === "file" && mode.startsWith("direct"),
+    command: () => [],
   };
 }
 

@@ -1,5 +1,6 @@
 import { join } from "node:path";
 import { Daemon } from "./child-process.ts";
+import { measureFio } from "./fio.ts";
 import type { Images } from "./images.ts";
 import { Bench, type LoadTool, type Sample, type Timing } from "./measurement.ts";
 import { Segment } from "./network.ts";
@@ -19,7 +20,9 @@ export interface RunSettings {
 
 interface Contestant {
   readonly kind: ServerKind;
-  readonly bench: Bench;
+  /** undefined: no server, fio on the image at `path`. */
+  readonly bench: Bench | undefined;
+  readonly path: string;
   /** What holds the disk, for the cold page cache. */
   readonly files: () => string[];
 }
@@ -108,6 +111,7 @@ async function enter(
   const path = await images.path(name, suite.medium);
   if (suite.medium !== "memory" && !suite.mode.startsWith("direct") && !suite.cold)
     await images.warm(path);
+  if (kind.isLocal === true) return { kind, bench: undefined, path, files: () => [path] };
   const segment = stack.use(await Segment.create(name, workload.mtuBytes));
   const assignment: Assignment = {
     interfaceName: Segment.serverInterface,
@@ -125,19 +129,25 @@ async function enter(
   const server = stack.use(await Daemon.start(segment.onServer(serverProcessor, command)));
   const bench = new Bench(segment, server, tool);
   await bench.check(workload.sectors);
-  return { kind, bench, files: () => kind.files?.(assignment) ?? [path] };
+  return { kind, bench, path, files: () => kind.files?.(assignment) ?? [path] };
 }
 
 async function oneRun(
   suite: Suite,
   workload: Workload,
-  { kind, bench, files }: Contestant,
+  { kind, bench, path, files }: Contestant,
   round: number,
   settings: RunSettings,
   failures: Failure[],
 ): Promise<Sample | undefined> {
-  if (!bench.server.running) return undefined;
+  if (bench?.server.running === false) return undefined;
   try {
+    if (bench === undefined) {
+      const { serverProcessor: processor, tool } = settings;
+      const durable = suite.mode.endsWith("durable");
+      const fio = { path, processor, durable, signal: tool.signal };
+      return await measureFio(workload, round, settings.timing, fio);
+    }
     for (const file of suite.cold ? files() : []) await settings.images.evict(file);
     if (!suite.cold && kind.hasCache === true && workload.readPercent === 100) {
       await bench.warm(workload.sectors);

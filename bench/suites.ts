@@ -31,6 +31,8 @@ export interface Suite {
   readonly mode: Mode;
   /** Cold: the image leaves the page cache before each run, which visits each block at most once. */
   readonly cold: boolean;
+  /** aoed takes part several times, with other ways to the wire. */
+  readonly comparesPorts: boolean;
   readonly workloads: readonly Workload[];
 }
 
@@ -53,6 +55,7 @@ const memory: SuitePlan = {
   medium: "memory",
   mode: "buffered",
   cold: false,
+  comparesPorts: false,
   workloads: [KIBIBYTE, FOUR_KIBIBYTES, EIGHT_KIBIBYTES].flatMap((size) =>
     combine(size, WINDOWS, EVERY_KIND),
   ),
@@ -65,20 +68,37 @@ const memory: SuitePlan = {
   ],
 };
 
-const sharedLoad = [
-  ...combine(EIGHT_KIBIBYTES, [16], [MIXED], 4),
-  ...combine(KIBIBYTE, [16], [RANDOM_READ], 64),
-];
+const ports: SuitePlan = {
+  ...memory,
+  name: "ports",
+  title: "Ways to the wire",
+  remark:
+    'The same image; *aoed* as in the table above, *aoed busy-poll* with `busy_poll = "50us"`, ' +
+    '*aoed xdp* with `port = "xdp"`.',
+  comparesPorts: true,
+  workloads: [KIBIBYTE, EIGHT_KIBIBYTES].flatMap((size) =>
+    combine(size, [1, 64], [RANDOM_READ, RANDOM_WRITE]),
+  ),
+  quick: combine(KIBIBYTE, [1], [RANDOM_READ]),
+};
 
 const fairness: SuitePlan = {
   ...memory,
   name: "fairness",
   title: "Several initiators",
   remark:
-    "Four and 64 initiators with a window of 16 each; beside the name of the server is what the slowest of " +
-    "them got in proportion to the fastest.",
-  workloads: sharedLoad,
-  quick: sharedLoad,
+    "Each with a window of its own; beside the name of the server is what the slowest of them got " +
+    "in proportion to the fastest.",
+  workloads: [
+    ...combine(EIGHT_KIBIBYTES, [16], [MIXED], 4),
+    ...combine(EIGHT_KIBIBYTES, [16], [MIXED], 16),
+    ...combine(EIGHT_KIBIBYTES, [4], [MIXED], 64),
+    ...combine(KIBIBYTE, [16], [RANDOM_READ], 64),
+  ],
+  quick: [
+    ...combine(EIGHT_KIBIBYTES, [16], [MIXED], 4),
+    ...combine(KIBIBYTE, [16], [RANDOM_READ], 64),
+  ],
 };
 
 const durable: SuitePlan = {
@@ -90,6 +110,7 @@ const durable: SuitePlan = {
   medium: "file",
   mode: "durable",
   cold: false,
+  comparesPorts: false,
   workloads: [
     ...combine(EIGHT_KIBIBYTES, WINDOWS, [...WRITES, MIXED]),
     ...combine(FOUR_KIBIBYTES, [1, 64], [RANDOM_WRITE]),
@@ -139,6 +160,7 @@ const cold: SuitePlan = {
   medium: "file",
   mode: "buffered",
   cold: true,
+  comparesPorts: false,
   workloads: [
     ...combine(EIGHT_KIBIBYTES, WINDOWS, READS),
     ...combine(KIBIBYTE, [64], [SEQUENTIAL_READ]),
@@ -189,6 +211,7 @@ const volume: SuitePlan = {
   medium: "cas",
   mode: "durable",
   cold: false,
+  comparesPorts: false,
   workloads: [
     ...combine(FOUR_KIBIBYTES, WINDOWS, [RANDOM_WRITE, DUPLICATE_WRITE]),
     ...combine(EIGHT_KIBIBYTES, WINDOWS, [SEQUENTIAL_WRITE]),
@@ -233,6 +256,7 @@ const volumeCold: SuitePlan = {
 /** In the order of the tables. */
 const plans = [
   memory,
+  ports,
   fairness,
   durable,
   directDurable,
