@@ -28,14 +28,15 @@ export interface FioSettings {
 export function fioCommand(workload: Workload, timing: Timing, settings: FioSettings): string[] {
   const { order, readPercent, sectors, window, initiators } = workload;
   const kind = readPercent === 100 ? "read" : readPercent === 0 ? "write" : "rw";
-  return [
-    ...["taskset", "-c", String(settings.processor)],
-    ...["fio", "--name=limit", `--filename=${settings.path}`, "--output-format=json"],
-    ...[`--rw=${order === "random" ? `rand${kind}` : kind}`, `--rwmixread=${readPercent}`],
-    ...[`--bs=${sectors * 512}`, `--iodepth=${window * initiators}`],
-    ...["--ioengine=io_uring", "--direct=1", ...(settings.durable ? ["--sync=dsync"] : [])],
-    ...["--time_based", `--runtime=${timing.seconds}`, `--ramp_time=${timing.warmUpSeconds}`],
-  ];
+  const where = ["taskset", "-c", String(settings.processor)];
+  const output = ["fio", "--name=limit", `--filename=${settings.path}`, "--output-format=json"];
+  const load = [`--rw=${order === "random" ? `rand${kind}` : kind}`, `--rwmixread=${readPercent}`];
+  const size = [`--bs=${sectors * 512}`, `--iodepth=${window * initiators}`];
+  const engine = ["--ioengine=io_uring", "--direct=1"];
+  const durable = settings.durable ? ["--sync=dsync"] : [];
+  const duration = [`--runtime=${timing.seconds}`, `--ramp_time=${timing.warmUpSeconds}`];
+  const command = [...where, ...output, ...load, ...size, ...engine, ...durable];
+  return [...command, "--time_based", ...duration];
 }
 
 /** Puts the load of a workload on the image itself, without a server. */
