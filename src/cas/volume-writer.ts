@@ -317,7 +317,7 @@ export class VolumeWriter implements GroupOutcome {
     const { failedBlocks } = group;
     const failed = failedBlocks.size > 0 ? new Set(failedBlocks) : undefined;
     const sectors = this.#state.record.sizeBytes / SECTOR_BYTES;
-    if (group.durable) this.#statistics.unsyncedSectors = this.#acknowledgedBehind(group);
+    if (batch.durable) this.#statistics.unsyncedSectors = this.#acknowledgedBehind(group);
     const first = group.releaseRequests();
     this.#release(batch);
     this.#drop(group);
