@@ -13,6 +13,7 @@ mkdir -p "$release"
 for arch in amd64 arm64; do
     scripts/build-deb.sh --arch "$arch" --output "$release"
 done
+lintian --allow-root --fail-on error,warning "$release"/*.deb
 ALL_PROCESSORS=1 scripts/build-npm.sh "$release/npm"
 rm "$release/npm/napi.log"
 mv "$release"/npm/*.tgz "$release/"
