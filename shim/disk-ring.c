@@ -27,7 +27,6 @@ struct ring_job {
     int32_t head;
     int32_t next_free;
     int64_t length;
-    struct iovec vectors[RUN_SLOTS];
 };
 
 struct disk_ring {
@@ -50,6 +49,8 @@ struct disk_ring {
     /* Jobs that the kernel would not begin, chained by next_free. */
     int32_t refused;
     struct ring_job jobs[RING_JOBS];
+    /* Of each job; a page of them takes memory when it is first used. */
+    struct iovec vectors[RING_JOBS][RUN_SLOTS];
 };
 
 static int ring_enter(const struct disk_ring *ring, uint32_t submit, uint32_t wait, uint32_t flags)
@@ -124,11 +125,9 @@ static void free_ring(struct disk_ring *ring)
 
 struct disk_ring *disk_ring_open(const struct disk_table *table)
 {
-    /* Not calloc: of the jobs, only those in use shall take memory. */
-    struct disk_ring *ring = malloc(sizeof *ring);
+    struct disk_ring *ring = calloc(1, sizeof *ring);
     if (ring == NULL)
         return NULL;
-    memset(ring, 0, offsetof(struct disk_ring, jobs));
     ring->table = *table;
     ring->event = -1;
     struct io_uring_params parameters;
@@ -174,7 +173,7 @@ bool disk_ring_add(struct disk_ring *ring, int32_t head)
     ring->free_job = job->next_free;
     job->head = head;
     job->length = run.length;
-    memcpy(job->vectors, run.vectors, (size_t)run.count * sizeof run.vectors[0]);
+    memcpy(ring->vectors[index], run.vectors, (size_t)run.count * sizeof run.vectors[0]);
 
     uint32_t tail = atomic_load_explicit(ring->submit_tail, memory_order_relaxed);
     uint32_t place = tail & ring->submit_mask;
@@ -183,7 +182,7 @@ bool disk_ring_add(struct disk_ring *ring, int32_t head)
     entry->opcode = run.operation == DISK_READ ? IORING_OP_READV : IORING_OP_WRITEV;
     entry->fd = run.descriptor;
     entry->off = (uint64_t)run.offset;
-    entry->addr = (uint64_t)(uintptr_t)job->vectors;
+    entry->addr = (uint64_t)(uintptr_t)ring->vectors[index];
     entry->len = (uint32_t)run.count;
     entry->user_data = (uint64_t)index;
     ring->submit_array[place] = place;
