@@ -195,7 +195,9 @@ try {
   });
   const attachSeconds = (performance.now() - attachBegan) / 1000;
   const readBegan = performance.now();
+  const processorBefore = process.cpuUsage();
   await readAll(moved);
+  const processor = process.cpuUsage(processorBefore);
   const readSeconds = (performance.now() - readBegan) / 1000;
   await elsewhere.close();
 
@@ -210,6 +212,10 @@ try {
     putsPerGib: Math.round(puts / gib),
     attachSeconds: Number(attachSeconds.toFixed(2)),
     coldReadMegabytesPerSecond: Math.round(WRITTEN_BYTES / 1e6 / readSeconds),
+    // What a busy machine does not change much.
+    coldReadProcessorSecondsPerGib: Number(
+      ((processor.user + processor.system) / 1e6 / gib).toFixed(2),
+    ),
   };
   process.stdout.write(`${JSON.stringify(figures, null, 2)}\n`);
 } finally {

@@ -74,19 +74,31 @@ export function framesOf(
   return { entries: Buffer.concat(tables), lastSequence, lastChecksum };
 }
 
+/** Room for a pack: the part of the segment goes to `PACK_BODY_OFFSET`, its entries behind it. */
+export function packRoom(bodyBytes: number): Buffer {
+  // Entries take a hundredth of blocks of 4 KiB; a part full of smaller blobs is copied once more.
+  return Buffer.allocUnsafe(PACK_BODY_OFFSET + bodyBytes + Math.ceil(bodyBytes / 64));
+}
+
+/**
+ * Puts header and entries around a part of a segment that is in its place already.
+ * @param room from `packRoom`; @returns the pack, as a rule in the same memory
+ */
 export function encodePack(
-  body: Uint8Array,
+  room: Buffer,
+  bodyBytes: number,
   frames: PartFrames,
   what: Pick<PackHeader, "storeId" | "segmentNumber" | "start" | "epoch" | "counter">,
 ): Uint8Array {
-  const sector = Buffer.alloc(SECTOR_BYTES);
+  const body = room.subarray(PACK_BODY_OFFSET, PACK_BODY_OFFSET + bodyBytes);
+  const sector = room.subarray(0, SECTOR_BYTES).fill(0);
   MAGIC.copy(sector);
   sector.writeUInt32LE(VERSION, 16);
   sector.writeUInt32LE(frames.entries.length / BLOB_ENTRY_BYTES, 20);
   sector.set(what.storeId, 24);
   sector.writeBigUInt64LE(BigInt(what.segmentNumber), 40);
   sector.writeUInt32LE(what.start, 48);
-  sector.writeUInt32LE(what.start + body.length, 52);
+  sector.writeUInt32LE(what.start + bodyBytes, 52);
   sector.writeUInt32LE(what.epoch, 56);
   sector.writeUInt32LE(what.counter, 60);
   sector.writeBigUInt64LE(BigInt(frames.lastSequence), 64);
@@ -94,7 +106,10 @@ export function encodePack(
   sector.writeUInt32LE(crc32(frames.entries), 76);
   sector.writeUInt32LE(crc32(body), 80);
   sector.writeUInt32LE(crc32(sector.subarray(0, CHECKSUM_OFFSET)), CHECKSUM_OFFSET);
-  return Buffer.concat([sector, body, frames.entries]);
+  const end = PACK_BODY_OFFSET + bodyBytes + frames.entries.length;
+  if (end > room.length) return Buffer.concat([sector, body, frames.entries]);
+  room.set(frames.entries, PACK_BODY_OFFSET + bodyBytes);
+  return room.subarray(0, end);
 }
 
 /** The header, or undefined for anything else. */

@@ -10,7 +10,13 @@ import type { PackGarbage } from "./pack-garbage.ts";
 import { decodeHead, encodeHead, type Head } from "./head.ts";
 import type { IndexWriter } from "./index-writer.ts";
 import { type Lease, LeaseLost } from "./lease.ts";
-import { encodePack, framesOf, type PartFrames } from "./pack-format.ts";
+import {
+  encodePack,
+  framesOf,
+  PACK_BODY_OFFSET,
+  packRoom,
+  type PartFrames,
+} from "./pack-format.ts";
 import { HEAD_KEY, type ObjectId, packKey } from "./pack-names.ts";
 import { persistently } from "./persistence.ts";
 import type { LocalSegment, RemoteLog } from "./remote-log.ts";
@@ -204,7 +210,8 @@ export class Uploader {
 
   async #sendPart(entry: LocalSegment, start: number, end: number): Promise<StoredPart> {
     const { objects, storeId, frameSeed } = this.#options;
-    const body = Buffer.allocUnsafe(end - start);
+    const room = packRoom(end - start);
+    const body = room.subarray(PACK_BODY_OFFSET, PACK_BODY_OFFSET + end - start);
     const count = await entry.file.read(body, start);
     const frames = framesOf(body, start, entry.number, frameSeed);
     if (count < body.length || frames === undefined) {
@@ -215,7 +222,7 @@ export class Uploader {
     const header = start === 0 ? decodeSegmentHeader(storeId, body) : undefined;
     const id = this.nextId();
     const what = { storeId, segmentNumber: entry.number, start, ...id };
-    const pack = encodePack(body, frames, what);
+    const pack = encodePack(room, end - start, frames, what);
     await this.#persistently(async () => {
       await this.#options.lease.whenValid();
       await objects.putIfAbsent(packKey(id), pack).catch((error: unknown) => {
