@@ -142,6 +142,15 @@ function modelOf(state: State): CrashModel {
 /** Every so many requests and operations a crash is looked at, each seed begins at another one. */
 const STRIDE = 11;
 
+/** Requests that take a while: meanwhile the log grows, is collected, and is sent in part. */
+const SLOW_SHARE = 0.3;
+const SLOWEST_TURNS = 20;
+
+async function slowly(turns: number): Promise<undefined> {
+  for (let turn = 0; turn < turns; turn++) await nextTurn();
+  return undefined;
+}
+
 /**
  * Runs a workload over a local disk and a bucket. Before each request to the bucket, and at each
  * operation of the disk, the machine may have stopped. From time to time it does, and the workload
@@ -185,7 +194,8 @@ async function runAndCrash(
       (store) =>
         new FaultObjectStore(store, () => {
           observe();
-          return current.isAlive ? undefined : new Promise<never>(() => {});
+          if (!current.isAlive) return new Promise<never>(() => {});
+          return random() < SLOW_SHARE ? slowly(1 + random() * SLOWEST_TURNS) : undefined;
         }),
     );
     const ticking = tick(clock, current);

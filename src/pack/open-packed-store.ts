@@ -353,7 +353,11 @@ class PackedStoreOpening {
     const entries = new EntriesSource(reader, runs);
     const segmentBytes = head?.segmentBytes ?? this.#options.segmentBytes ?? MAX_SEGMENT_BYTES;
     const storeId = head === undefined ? new Uint8Array(16) : storeIdOf(head);
-    const disk = await PackedDisk.open({ local, reader, entries, storeId, segmentBytes }, segments);
+    const isKept = (number: number): boolean => watcher?.isKept(number) ?? true;
+    const disk = await PackedDisk.open(
+      { local, reader, entries, storeId, segmentBytes, isKept },
+      segments,
+    );
     made(disk);
     entries.expect(segments.filter(({ number }) => disk.isAway(number)));
     const size = head === undefined ? { segmentBytes } : {};

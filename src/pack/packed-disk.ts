@@ -18,6 +18,8 @@ export interface PackedDiskOptions {
   readonly entries: EntriesSource;
   readonly storeId: Uint8Array;
   readonly segmentBytes: number;
+  /** Whether a stored head names this segment as a whole: only then can the local copy go. */
+  readonly isKept: (number: number) => boolean;
 }
 
 /**
@@ -125,7 +127,7 @@ export class PackedDisk implements LogDisk {
   /** The segments of which the local copy can be given up, the oldest first. */
   evictable(): SegmentFile[] {
     return [...this.#files.values()]
-      .filter((file) => file.localBytes > 0 && file.remote?.isSealed === true)
+      .filter((file) => file.localBytes > 0 && file.isKept)
       .toSorted((left, right) => (left.remote?.number ?? 0) - (right.remote?.number ?? 0));
   }
 
@@ -159,6 +161,11 @@ export class SegmentFile implements LogFile {
     this.#name = name;
     this.#local = local;
     this.remote = remote;
+  }
+
+  /** Also without the local copy it is found again, whatever happens. */
+  get isKept(): boolean {
+    return this.remote?.isSealed === true && this.#options.isKept(this.remote.number);
   }
 
   get isLocal(): boolean {
@@ -270,7 +277,7 @@ export class SegmentFile implements LogFile {
   distrust(position: number, lengthBytes: number): boolean {
     const { remote } = this;
     if (remote === undefined || position + lengthBytes > endOf(remote)) return false;
-    if (this.#local !== undefined) return remote.isSealed && this.evict();
+    if (this.#local !== undefined) return this.evict();
     for (const part of remote.parts) {
       const from = Math.max(part.start, position);
       const to = Math.min(part.end, position + lengthBytes);
@@ -281,7 +288,7 @@ export class SegmentFile implements LogFile {
 
   /** Gives up the local copy of a segment that is whole in the object store. */
   evict(): boolean {
-    if (this.#local === undefined || this.remote?.isSealed !== true) return false;
+    if (this.#local === undefined || !this.isKept) return false;
     if (this.#evicted !== undefined) return false;
     this.#evicted = this.#local;
     this.#local = undefined;

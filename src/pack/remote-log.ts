@@ -32,6 +32,16 @@ interface Checkpoint {
   readonly endSequence: number;
 }
 
+/** What a head is to say, and what has changed with it. */
+export interface TakenHead {
+  readonly sequence: number;
+  /** Of frames that no head before it covered. */
+  readonly bytes: number;
+  /** Segments that it does not name any more. */
+  readonly dropped: readonly RemoteSegment[];
+  readonly named: ReadonlyMap<number, RemoteSegment>;
+}
+
 interface Released {
   readonly number: number;
   /** With a head from here on the segment is not needed. */
@@ -56,6 +66,8 @@ export class RemoteLog implements LogWatcher {
   dirtyBytes = 0;
   /** Of segments whose packs are all stored. */
   readonly remote = new Map<number, RemoteSegment>();
+  /** What the last stored head says: only that is found again after a crash. */
+  #named: ReadonlyMap<number, RemoteSegment>;
   /** Segments that are not wholly sent, in the order of the log. */
   readonly local: LocalSegment[] = [];
   readonly #disk: () => PackedDisk;
@@ -75,6 +87,7 @@ export class RemoteLog implements LogWatcher {
     this.#disk = disk;
     this.#clock = clock;
     for (const segment of segments) this.remote.set(segment.number, segment);
+    this.#named = new Map(this.remote);
     if (head === undefined) return;
     this.storedSequence = head.sequence;
     this.headSequence = head.sequence;
@@ -236,7 +249,7 @@ export class RemoteLog implements LogWatcher {
   }
 
   /** What a head may say now; the segments that it no longer needs leave `remote`. */
-  takeHead(): { sequence: number; bytes: number; dropped: RemoteSegment[] } {
+  takeHead(): TakenHead {
     const sequence = this.storedSequence;
     const dropped: RemoteSegment[] = [];
     this.#released = this.#released.filter((released) => {
@@ -248,7 +261,7 @@ export class RemoteLog implements LogWatcher {
     });
     const bytes = this.#storedBytes;
     this.#storedBytes = 0;
-    return { sequence, bytes, dropped };
+    return { sequence, bytes, dropped, named: new Map(this.remote) };
   }
 
   /** The newest checkpoint of which everything is in the store, and the one before. */
@@ -263,12 +276,18 @@ export class RemoteLog implements LogWatcher {
   }
 
   /** A head is stored. */
-  covered(sequence: number, bytes: number): void {
+  covered({ sequence, bytes, named }: TakenHead): void {
+    this.#named = named;
     this.headSequence = sequence;
     this.dirtyBytes -= bytes;
     while (this.#moments.length > 0 && this.#moments[0].sequence <= sequence) {
       this.#moments.shift();
     }
+  }
+
+  /** Whether the local copy of a segment can be given up: a stored head names it as a whole. */
+  isKept(number: number): boolean {
+    return this.#named.get(number)?.isSealed === true;
   }
 
   /** Whether a head has something new to say. */

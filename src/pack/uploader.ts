@@ -291,9 +291,10 @@ export class Uploader {
   /** Names everything that is stored; the packs that it no longer names are garbage after that. */
   async #writeHead(): Promise<void> {
     const { log, index, garbage, objects, lease, clock } = this.#options;
-    const { sequence, bytes, dropped } = log.takeHead();
+    const taken = log.takeHead();
+    const { sequence } = taken;
     const removed = [
-      ...dropped.flatMap(({ parts }) => parts.map(packKey)),
+      ...taken.dropped.flatMap(({ parts }) => parts.map(packKey)),
       ...garbage.takeReplaced(),
     ];
     const { runs, segments, removedRuns } = index.describe();
@@ -316,7 +317,7 @@ export class Uploader {
       return putHead(objects, head, data, this.#head?.etag);
     });
     this.#head = { head, etag };
-    log.covered(sequence, bytes);
+    log.covered(taken);
     garbage.removed([...removed, ...removedRuns], head.counter);
     this.#options.onHead(head);
     await index.grow(() => this.nextId());
