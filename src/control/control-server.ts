@@ -1,10 +1,10 @@
-import { chmod, chown, lstat, mkdir, rmdir, unlink } from "node:fs/promises";
+import { chmod, chown, mkdir, rmdir } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import { connect } from "node:net";
 import { dirname } from "node:path";
 import { systemErrorCode, UsageError } from "../errors.ts";
 import type { ManagementApi } from "./control-api.ts";
 import { jobRoutes } from "./job-routes.ts";
+import { isAnswered, removeAbandoned } from "./socket-file.ts";
 import { streamJob } from "./job-stream.ts";
 import { readJson } from "./read-json.ts";
 import { findRoute, Job } from "./router.ts";
@@ -146,23 +146,6 @@ async function listenPrivately(server: Server, path: string): Promise<void> {
   } finally {
     process.umask(before);
   }
-}
-
-/** Removes the socket of a killed server, and nothing that is not a socket. */
-async function removeAbandoned(path: string): Promise<void> {
-  const found = await lstat(path).catch(() => undefined);
-  if (found?.isSocket() === true) await unlink(path);
-}
-
-async function isAnswered(path: string): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = connect(path);
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
 }
 
 const ROUTES = [...targetRoutes, ...storeRoutes, ...jobRoutes];

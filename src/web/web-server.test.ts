@@ -1,11 +1,15 @@
-import { readFileSync } from "node:fs";
+import { execFileSync } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import type { ServerStatus } from "../control/control-api.ts";
+import type { ManagementApi, ServerStatus } from "../control/control-api.ts";
 import type { HealthProblem } from "../control/health.ts";
 import type { SnapshotStatus } from "../control/store-api.ts";
 import { BlockOperation, BlockStatus } from "../storage/block-storage.ts";
 import type { Sample } from "./history.ts";
 import { WatchedServer } from "./watched-server.testing.ts";
+import { WebServer } from "./web-server.ts";
 
 interface Overview {
   readonly status: ServerStatus;
@@ -232,6 +236,27 @@ test("a page that only shows has no token and changes nothing", async () => {
   } finally {
     await shown.remove();
   }
+});
+
+test("takes the socket of a dead server, and not that of one that answers", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "aoed-web-"));
+  const socketPath = join(folder, "metrics.sock");
+  const options = { addresses: [{ socketPath }], allowsControl: false };
+  // Nobody asks it for anything.
+  const api = {} as ManagementApi;
+  try {
+    execFileSync(process.execPath, [
+      "-e",
+      `require("net").createServer().listen(${JSON.stringify(socketPath)}, () => process.kill(process.pid, "SIGKILL"))`,
+    ]);
+  } catch {
+    // It was killed.
+  }
+  expect(statSync(socketPath).isSocket()).toBe(true);
+  const web = await WebServer.listen(api, options);
+  await expect(WebServer.listen(api, options)).rejects.toThrow(/another server answers here/);
+  await web.close();
+  rmSync(folder, { recursive: true });
 });
 
 test("docs/monitoring.md lists each metric", () => {

@@ -1,12 +1,12 @@
 import { randomUUID } from "node:crypto";
 import { chmodSync } from "node:fs";
-import { lstat, unlink } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import type { ListenOptions } from "node:net";
 import type { ManagementApi } from "../control/control-api.ts";
 import { healthProblems, isReady } from "../control/health.ts";
 import { readJson } from "../control/read-json.ts";
 import { findRoute, type Route } from "../control/router.ts";
+import { isAnswered, removeAbandoned } from "../control/socket-file.ts";
 import { storeRoutes } from "../control/store-routes.ts";
 import { targetRoutes } from "../control/target-routes.ts";
 import { systemErrorCode, UsageError } from "../errors.ts";
@@ -98,6 +98,9 @@ export class WebServer {
   }
 
   async #listen(address: WebAddress): Promise<void> {
+    if ("socketPath" in address && (await isAnswered(address.socketPath))) {
+      throw new UsageError(`metrics: ${address.socketPath}: another server answers here`);
+    }
     const server = createServer((request, response) => {
       void this.#respond(request, response);
     });
@@ -236,12 +239,6 @@ function listening(server: Server, options: ListenOptions): Promise<void> {
     server.once("error", reject);
     server.listen(options, resolve);
   });
-}
-
-/** Removes the socket of a killed server, and nothing that is not a socket. */
-async function removeAbandoned(path: string): Promise<void> {
-  const found = await lstat(path).catch(() => undefined);
-  if (found?.isSocket() === true) await unlink(path);
 }
 
 function sendJson(response: ServerResponse, status: number, body: unknown): void {
