@@ -39,6 +39,7 @@ const { module, reason } = await import(packageName)
   .catch((error: unknown) => ({ module: undefined, reason: String(error) }));
 
 if (module === undefined) {
+  console.log(`SKIPPED: stores in containers: ${reason}`);
   describe.skip(`stores in containers: no container runtime (${reason})`, () => {
     test("are not started", () => undefined);
   });
