@@ -94,7 +94,7 @@ async function crashWhileWriting(seed: number, isFaulty: boolean): Promise<numbe
   const { cas, volume } = await openVolume(disk);
   const points: CrashDisk[] = [];
   disk.options.observe = () => {
-    if (random() < 0.2) points.push(disk.reboot({ random }));
+    if (random() < 0.1) points.push(disk.reboot({ random }));
   };
   const writes: Request[] = [];
   for (let turn = 0; turn < 40; turn++) {
@@ -127,10 +127,10 @@ async function crashWhileWriting(seed: number, isFaulty: boolean): Promise<numbe
 
 test("what survives a crash is a first part of what was acknowledged", async () => {
   let points = 0;
-  for (let seed = 1; seed <= 12; seed++) points += await crashWhileWriting(seed, false);
-  expect(points).toBeGreaterThan(100);
+  for (let seed = 1; seed <= 6; seed++) points += await crashWhileWriting(seed, false);
+  expect(points).toBeGreaterThan(50);
 });
 
 test("also when the disk is full in between", async () => {
-  for (let seed = 101; seed <= 108; seed++) await crashWhileWriting(seed, true);
+  for (let seed = 101; seed <= 104; seed++) await crashWhileWriting(seed, true);
 });
