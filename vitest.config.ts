@@ -5,7 +5,9 @@ export default defineConfig({
     include: ["src/**/*.test.ts", "bench/**/*.test.ts", "packaging/**/*.test.ts"],
     // One process a file: the shim's threads and descriptors end with it.
     pool: "forks",
-    testTimeout: 30_000,
-    hookTimeout: 30_000,
+    // What a busy machine may take: a test that hangs is found all the same.
+    testTimeout: 120_000,
+    hookTimeout: 120_000,
+    expect: { poll: { timeout: 30_000 } },
   },
 });

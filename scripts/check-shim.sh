@@ -17,7 +17,7 @@ for cpu in x64 arm64; do
         arm64:AArch64) ;;
         *) echo "check-shim: $shim is for $machine" >&2; exit 1 ;;
     esac
-    readelf --dyn-syms --wide "$shim" | grep -q napi_register_module_v1 || { echo "check-shim: $shim is no addon" >&2; exit 1; }
+    readelf --dyn-syms --wide "$shim" | grep napi_register_module_v1 >/dev/null || { echo "check-shim: $shim is no addon" >&2; exit 1; }
     needed=$(readelf -V "$shim" | grep -o 'GLIBC_[0-9.]*' | sort -Vu | tail -1)
     [ "$(printf '%s\nGLIBC_%s\n' "$needed" "$newest_libc" | sort -V | tail -1)" = "GLIBC_$newest_libc" ] ||
         { echo "check-shim: $shim needs $needed" >&2; exit 1; }

@@ -118,14 +118,14 @@ quietly() {
 }
 install_missing() {
     # shellcheck disable=SC2086
-    quietly apt-get install -y --no-install-recommends \
+    quietly apt-get install -y --no-install-recommends -o Acquire::Retries=5 \
         -o "DPkg::Path=$scratch:/usr/sbin:/usr/bin:/sbin:/bin" -o DPkg::Lock::Timeout=120 $missing
 }
 
 echo "install-test-packages: installing $missing" >&2
 # A machine without package lists, or with old ones, knows the packages only after an update.
 if ! install_missing; then
-    if ! quietly apt-get update || ! install_missing; then
+    if ! quietly apt-get -o Acquire::Retries=5 update || ! install_missing; then
         cat "$scratch/log" >&2
         echo "install-test-packages: apt-get could not install $missing: see above" >&2
         exit 1

@@ -17,7 +17,7 @@ stop() {
         for _ in $(seq 50); do kill -0 "$pid" 2>/dev/null || break; sleep 0.1; done
         kill -KILL "$pid" 2>/dev/null || true
     done
-    rm -rf "$folder"
+    rm -rf "$folder" || rm -rf "$folder" || true
 }
 trap stop EXIT
 

@@ -13,7 +13,10 @@ fi
 scripts/install-test-packages.sh packages
 
 scratch=$(mktemp -d /var/tmp/aoed-packages.XXXXXX)
-trap 'rm -rf --one-file-system "$scratch"' EXIT
+# What still ends may write while it is removed: that decides nothing, and is tried again.
+remove_scratch() { rm -rf --one-file-system "$scratch" || rm -rf --one-file-system "$scratch" || true; }
+trap remove_scratch EXIT
+trap 'exit 130' INT TERM
 root=$scratch/root
 
 # Commands in the root: with mounts, processes and a network that end with them.

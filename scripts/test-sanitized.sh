@@ -26,5 +26,6 @@ sanitized "${HOSTILE_FRAMES:-1000000}" src/storage src/arena src/conformance/hos
 if [ "$(id -u)" = 0 ]; then
     export -f sanitized
     export libraries
-    unshare -n -- bash -c "sanitized ${HOSTILE_FRAMES:-100000} src/ethernet src/workers hostile-input.netns"
+    unshare -n -- bash -c \
+        "sanitized ${HOSTILE_FRAMES:-100000} --no-file-parallelism src/ethernet src/workers hostile-input.netns"
 fi

@@ -22,6 +22,9 @@ export interface Look {
   readonly scheme: "light" | "dark";
 }
 
+/** What Chromium says of a server that stops, depending on what was under way. */
+const GONE = /ERR_(CONNECTION_(REFUSED|RESET|CLOSED|ABORTED)|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)/;
+
 /** Debian's Chromium with a profile that is new and gone afterwards. */
 export class Browser {
   readonly #profile = mkdtempSync(join(tmpdir(), "aoed-browser-"));
@@ -46,7 +49,7 @@ export class Browser {
     page.on("pageerror", (error) => this.complaints.push(`exception: ${error.message}`));
     page.on("console", (message) => {
       // A server that is gone is what some tests are about.
-      const isGone = message.text().includes("ERR_CONNECTION_REFUSED");
+      const isGone = GONE.test(message.text());
       const isRefusal = /status of (4|5)\d\d/.test(message.text());
       if (message.type() === "error" && !isGone && !isRefusal) this.complaints.push(message.text());
     });

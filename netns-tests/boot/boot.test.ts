@@ -126,6 +126,8 @@ async function expectGrowth(lab: Lab, socket: string, before: StoreStatus): Prom
     const ranges = await runAoed<SectorRange[]>("snapshot", "diff", "1", id, "--socket", socket);
     changedBytes += ranges.reduce((sum, range) => sum + rangeBytes(range), 0);
   }
+  // What was written over is not what the machines keep.
+  await runAoed("gc", "--socket", socket);
   const grownBytes = (await storeStatus(socket)).blobBytes - before.blobBytes;
   const inMib = (bytes: number): string => (bytes / MIB).toFixed(2);
   lab.note(

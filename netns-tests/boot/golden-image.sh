@@ -24,11 +24,11 @@ lib/crc16.ko fs/mbcache.ko fs/jbd2/jbd2.ko crypto/crc32c_generic.ko fs/ext4/ext4
 
 download_kernel() {
     package=$(apt-cache depends linux-image-amd64 | awk '/Depends: linux-image-/ { print $2; exit }')
-    [ -n "$package" ] && apt-get -q download "$package" >/dev/null
+    [ -n "$package" ] && apt-get -q -o Acquire::Retries=5 download "$package" >/dev/null
 }
 
 # Without package lists, apt knows no kernel.
-download_kernel || { apt-get -q update >/dev/null && download_kernel; }
+download_kernel || { apt-get -q -o Acquire::Retries=5 update >/dev/null && download_kernel; }
 version=${package#linux-image-}
 
 set --

@@ -48,12 +48,23 @@ function configure(keys: string, targets = TARGETS): void {
   writeFileSync(place.path("aoed.toml"), `[server]\ninterface = "server0"\n${keys}\n${targets}`);
 }
 
+/** Undefined: the thread has ended since it was listed. */
+function statusOf(path: string): string | undefined {
+  try {
+    return readFileSync(path, "utf8");
+  } catch (error) {
+    if (["ENOENT", "ESRCH"].includes((error as NodeJS.ErrnoException).code ?? "")) return undefined;
+    throw error;
+  }
+}
+
 /** A field of the status of every thread, each different value once. */
 function everyThread(served: Served, field: string): string[] {
   const folder = `/proc/${served.process.pid}/task`;
-  const values = readdirSync(folder).map((thread) => {
-    const text = readFileSync(`${folder}/${thread}/status`, "utf8");
-    return new RegExp(`^${field}:[ \\t]*(.*?)\\s*$`, "m").exec(text)?.[1] ?? "absent";
+  const values = readdirSync(folder).flatMap((thread) => {
+    const text = statusOf(`${folder}/${thread}/status`);
+    if (text === undefined) return [];
+    return [new RegExp(`^${field}:[ \\t]*(.*?)\\s*$`, "m").exec(text)?.[1] ?? "absent"];
   });
   return [...new Set(values)];
 }

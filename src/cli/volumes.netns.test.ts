@@ -116,7 +116,7 @@ test("an import that Ctrl-C ends leaves no volume, and the next one is right", a
   const child = spawn(AOED, words, { cwd: server.place.folder, stdio: "pipe" });
   let stderr = "";
   child.stderr.on("data", (chunk) => (stderr += String(chunk)));
-  const ended = once(child, "exit");
+  const ended = once(child, "close");
   // The first segment is full, and the reserve is not touched: it is in the middle of its work.
   while (!existsSync(server.place.path("store/segment-00000002"))) {
     await new Promise((resolve) => setTimeout(resolve, 5));

@@ -108,7 +108,7 @@ describe("aoed status", () => {
     const words = ["status", "--watch", "--interval", "10ms", "--socket", server.socket];
     const watching = place.start(AOED, ...words);
     let printed = "";
-    const ended = new Promise((resolve) => watching.once("exit", resolve));
+    const ended = new Promise((resolve) => watching.once("close", resolve));
     await new Promise<void>((resolve) => {
       watching.stdout?.on("data", (chunk) => {
         printed += String(chunk);
@@ -131,7 +131,7 @@ describe("aoed status", () => {
     const command = `stty cols 60 rows 20; ${AOED} status --watch --socket ${server.socket}; echo ended $?`;
     const watching = place.start("script", "-qfc", command, "/dev/null");
     let printed = "";
-    const ended = new Promise((resolve) => watching.once("exit", resolve));
+    const ended = new Promise((resolve) => watching.once("close", resolve));
     await new Promise<void>((resolve) => {
       watching.stdout?.on("data", (chunk) => {
         printed += String(chunk);

@@ -50,7 +50,7 @@ test("a fault in one worker ends the server with code 1 and the reason; the othe
   configure(SECOND);
   server.place.environment = { NODE_OPTIONS: `--import=${FAULT}` };
   const served = await server.serve("--config", "aoed.toml");
-  const ended = once(served.process, "exit");
+  const ended = once(served.process, "close");
   served.process.kill("SIGUSR2");
   expect(await ended).toEqual([1, null]);
   expect(served.stderr).toMatch(

@@ -73,7 +73,7 @@ async function start(
 describe("discover", () => {
   test("tells who answers, with their disks", async () => {
     const { initiator } = await start({ disks: 3 });
-    const found = await initiator.discover({ timeoutMs: 50 });
+    const found = await initiator.discover({ timeoutMs: 1000 });
     expect(found.map(({ shelf, slot }) => `e${shelf}.${slot}`)).toEqual(["e1.0", "e1.1", "e1.2"]);
     expect(found[1]).toMatchObject({
       mac: "02:00:00:00:00:01",
@@ -176,7 +176,7 @@ describe("a disk", () => {
 
   test("gives up at the deadline", async () => {
     const { initiator, disks } = await start();
-    const disk = await initiator.open(1, 0, { timeoutMs: 100 });
+    const disk = await initiator.open(1, 0, { timeoutMs: 1000 });
     disks[0].hold();
     await expect(disk.read(0, 1)).rejects.toThrow(NoAnswerError);
     expect(initiator.statistics.retransmitted).toBeGreaterThan(0);
@@ -300,7 +300,7 @@ describe("a load", () => {
 describe("a report", () => {
   test("says what passes, and how quickly", async () => {
     const { initiator } = await start({ mtuBytes: 9000, disks: 2 });
-    const reports = await initiator.report({ timeoutMs: 100, pings: 5 });
+    const reports = await initiator.report({ timeoutMs: 1000, pings: 5 });
     expect(reports.map(({ target }) => target.slot)).toEqual([0, 1]);
     expect(reports[0]).toMatchObject({
       mtuBytes: 9000,

@@ -20,7 +20,8 @@ beforeEach(async () => {
 
 afterEach(async () => {
   for (const child of children.splice(0)) child.kill("SIGKILL");
-  await rm(folder, { recursive: true, force: true });
+  // They may write until the kernel has ended them.
+  await rm(folder, { recursive: true, force: true, maxRetries: 20 });
 });
 
 /** A writer in a process of its own; `text` is what it has said so far. */
