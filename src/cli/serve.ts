@@ -5,6 +5,7 @@ import type { ConfigurationSource } from "../server/changes.ts";
 import { type Configuration, targetName } from "../config/configuration.ts";
 import { formatSize } from "../config/units.ts";
 import type { ServerStatus } from "../control/control-api.ts";
+import { UsageError } from "../errors.ts";
 import type { RunningServer } from "../server/running-server.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { ServiceManager } from "../system/service-manager.ts";
@@ -20,8 +21,13 @@ export async function serve(options: ServeOptions): Promise<void> {
   const manager = new ServiceManager();
   const asked = stopSignal();
   const started = Promise.withResolvers<RunningServer>();
+  let isStopping = false;
   // Also while it starts: without a listener the signal would end the process.
-  process.on("SIGHUP", () => void started.promise.then(async (s) => reload(s, manager, log)));
+  process.on("SIGHUP", () => {
+    void started.promise.then(async (running) => {
+      if (!isStopping) await reloadOnSignal(running, manager, log);
+    });
+  });
   const server = await start(configuration, log, logging, sourceOf(options));
   const status = await server.api.status();
   process.stdout.write(announcement(status));
@@ -29,6 +35,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   manager.keepAlive();
   started.resolve(server);
   const ending = await Promise.race([asked, server.failed]);
+  isStopping = true;
   manager.stopping();
   if (ending instanceof Error) await endAfter(ending, server, log);
   log.info({ signal: ending }, "stopping: finishing what is in flight");
@@ -86,16 +93,32 @@ function sourceOf(options: ServeOptions): ConfigurationSource | undefined {
   return { path: config, read: () => configurationFor({ ...options, config }) };
 }
 
-/** A mistake in the file leaves the server as it is. */
-async function reload(server: RunningServer, manager: ServiceManager, log: Log): Promise<void> {
+/** A mistake in the file leaves the server as it is. Never rejects. */
+export async function reloadOnSignal(
+  server: Pick<RunningServer, "api">,
+  manager: Pick<ServiceManager, "ready" | "reloading">,
+  log: Pick<Log, "error">,
+): Promise<void> {
   manager.reloading();
   try {
     await server.api.reload({ dryRun: false });
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
-    log.error({ error: message }, "the configuration was not reloaded: nothing has changed");
+    const effect =
+      error instanceof UsageError
+        ? "the configuration was not reloaded: nothing has changed"
+        : "the configuration was not reloaded as a whole";
+    log.error({ error: messageOf(error) }, effect);
   }
-  manager.ready(summary(await server.api.status()));
+  try {
+    manager.ready(summary(await server.api.status()));
+  } catch (error) {
+    log.error({ error: messageOf(error) }, "the state after a reload cannot be had");
+    manager.ready("");
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
 }
 
 function summary({ ports, targets }: ServerStatus): string {
