@@ -141,6 +141,6 @@ function targetRow(target: TargetStatus): string[] {
     String(statistics.writes),
     String(statistics.ataErrors),
     formatSize(storageStatistics.unsyncedSectors * SECTOR_BYTES),
-    storage.description,
+    target.suspended ? `${storage.description} (suspended)` : storage.description,
   ];
 }

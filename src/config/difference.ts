@@ -10,6 +10,8 @@ export type TargetChange =
       readonly before: TargetConfiguration;
       /** As the configuration file names them: "durability", "cas.cache". */
       readonly keys: readonly string[];
+      /** Its disk is closed, because a change before could not be taken back. */
+      readonly isSuspended?: boolean;
     };
 
 export interface Difference {
@@ -76,5 +78,6 @@ const LIVE_KEYS = new Set(["allow", "wire_changes", "config_string"]);
 
 /** Whether the disk must be closed and opened again for this change: its initiators wait so long. */
 export function reopens(change: TargetChange): boolean {
-  return change.kind === "change" && change.keys.some((key) => !LIVE_KEYS.has(key));
+  if (change.kind !== "change") return false;
+  return change.isSuspended === true || change.keys.some((key) => !LIVE_KEYS.has(key));
 }

@@ -176,6 +176,8 @@ export interface TargetStatus {
   readonly outstanding: number;
   /** When the disk last failed a request; ISO 8601. */
   readonly faulted: string | null;
+  /** Its disk is closed, and its initiators wait: for a moment, or until a reload can open it. */
+  readonly suspended: boolean;
   readonly state: TargetStateStatus;
   /** Null for a target that is no volume or snapshot of a store. */
   readonly cas: CasTargetStatus | null;

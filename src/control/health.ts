@@ -31,10 +31,17 @@ export function isReady(status: ServerStatus): boolean {
 }
 
 function targetProblems(target: TargetStatus, nowMs: number): HealthProblem[] {
-  const { faulted } = target;
-  if (faulted === null || nowMs - Date.parse(faulted) > FAULT_REMEMBERED_MS) return [];
-  const problem = `the disk failed a request at ${faulted}`;
-  return [{ subject: `e${target.shelf}.${target.slot}`, problem }];
+  const { faulted, suspended } = target;
+  const problems: string[] = [];
+  if (suspended) {
+    problems.push(
+      "its disk is closed and its initiators wait: the log says why; mend that, then aoed reload",
+    );
+  }
+  if (faulted !== null && nowMs - Date.parse(faulted) <= FAULT_REMEMBERED_MS) {
+    problems.push(`the disk failed a request at ${faulted}`);
+  }
+  return problems.map((problem) => ({ subject: `e${target.shelf}.${target.slot}`, problem }));
 }
 
 function storeProblems(store: StoreStatus): HealthProblem[] {

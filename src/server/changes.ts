@@ -3,15 +3,8 @@ import {
   type TargetConfiguration,
   targetName,
 } from "../config/configuration.ts";
-import { type Difference, difference, reopens, type TargetChange } from "../config/difference.ts";
-import { locateKeys } from "../config/key-locator.ts";
-import {
-  ConfigurationError,
-  type ConfigurationProblem,
-  keyName,
-  parseTargetKeys,
-  readText,
-} from "../config/load.ts";
+import { difference, reopens, type TargetChange } from "../config/difference.ts";
+import { parseTargetKeys } from "../config/load.ts";
 import { targetConflicts } from "../config/rules.ts";
 import { mergedTable, targetTable } from "../config/target-keys.ts";
 import { Mutex } from "../cas/mutex.ts";
@@ -25,6 +18,8 @@ import type {
   TargetTable,
 } from "../control/control-api.ts";
 import { UsageError } from "../errors.ts";
+import { impossible, isOtherDisk, refuseImpossible } from "./change-rules.ts";
+import { beforeDeadline } from "./deadline.ts";
 import type { Log } from "../log/log.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 
@@ -37,8 +32,14 @@ export interface ChangeableCore {
   restrictTarget(configuration: TargetConfiguration): Promise<void>;
   /** Answers what is in flight and closes the disk; what comes is dropped, and asked again. */
   suspendTarget(shelf: number, slot: number): Promise<void>;
-  /** Opens the disk of a suspended target as the configuration says. @throws UsageError */
-  resumeTarget(configuration: TargetConfiguration): Promise<TargetStatus>;
+  /** Takes back `addTarget`, as if it had never been: nothing answers there, no new file is left. */
+  withdrawTarget(shelf: number, slot: number): Promise<void>;
+  /**
+   * Opens the disk of a suspended target as the configuration says.
+   * @param mayCreate whether a file, store or volume that is missing is made
+   * @throws UsageError; the target is suspended as before
+   */
+  resumeTarget(configuration: TargetConfiguration, mayCreate: boolean): Promise<TargetStatus>;
   /** Gives a file or memory another size. @throws UsageError */
   resizeTarget(shelf: number, slot: number, sectors: number): Promise<TargetStatus>;
 }
@@ -49,6 +50,9 @@ export interface ConfigurationSource {
   /** The same options of the command line go before it. @throws UsageError */
   read(): Configuration;
 }
+
+/** How long the end of the server waits for a change that is under way. */
+const CLOSE_TIMEOUT_MS = 30_000;
 
 /**
  * Changes of a running server, one after the other: each takes effect as a whole or not at all, and
@@ -63,6 +67,7 @@ export class Changes {
   readonly #targets: Map<string, TargetConfiguration>;
   /** Targets that no file names. */
   readonly #addedByHand = new Set<string>();
+  #isClosing = false;
 
   constructor(
     core: ChangeableCore,
@@ -85,16 +90,38 @@ export class Changes {
       stores: async () => api.stores(),
       store: async (hint) => api.store(hint),
       clear: async (shelf, slot, what) => api.clear(shelf, slot, what),
-      addTarget: async (request) => this.#turn.run(async () => this.#add(request)),
+      addTarget: async (request) => this.#inTurn(async () => this.#add(request)),
       removeTarget: async (shelf, slot) =>
-        this.#turn.run(async () => this.#remove(this.#find(shelf, slot))),
+        this.#inTurn(async () => this.#remove(this.#find(shelf, slot))),
       setTarget: async (shelf, slot, keys) =>
-        this.#turn.run(async () => this.#set(this.#find(shelf, slot), keys)),
+        this.#inTurn(async () => this.#set(this.#find(shelf, slot), keys)),
       resizeTarget: async (shelf, slot, sizeBytes, shrink) =>
-        this.#turn.run(async () => this.#resize(this.#find(shelf, slot), sizeBytes, shrink)),
+        this.#inTurn(async () => this.#resize(this.#find(shelf, slot), sizeBytes, shrink)),
       configurationFile: () => this.#source?.path ?? null,
-      reload: async (request) => this.#turn.run(async () => this.#reload(request)),
+      reload: async (request) => this.#inTurn(async () => this.#reload(request)),
     };
+  }
+
+  /** Before the core stops: refuses further changes, and waits for the one that is under way. */
+  async close(timeoutMs = CLOSE_TIMEOUT_MS): Promise<void> {
+    this.#isClosing = true;
+    const message = "a change was still under way when the server stopped";
+    try {
+      await beforeDeadline(
+        this.#turn.run(async () => {}),
+        timeoutMs,
+        message,
+      );
+    } catch {
+      this.#log.warn(message);
+    }
+  }
+
+  async #inTurn<T>(action: () => Promise<T>): Promise<T> {
+    return this.#turn.run(async () => {
+      if (this.#isClosing) throw new UsageError("the server is stopping");
+      return action();
+    });
   }
 
   async #add(request: AddTargetRequest): Promise<TargetStatus> {
@@ -118,9 +145,13 @@ export class Changes {
 
   async #remove(target: TargetConfiguration): Promise<void> {
     const name = targetName(target);
-    await this.#core.api.removeTarget(target.shelf, target.slot);
-    this.#targets.delete(name);
-    this.#addedByHand.delete(name);
+    try {
+      await this.#core.api.removeTarget(target.shelf, target.slot);
+    } finally {
+      // It is off the shelf also when its disk could not be closed.
+      this.#targets.delete(name);
+      this.#addedByHand.delete(name);
+    }
     this.#log.info({ target: name }, "removed");
   }
 
@@ -135,7 +166,8 @@ export class Changes {
     const plan = difference(this.#configuration([target]), this.#configuration([next]));
     const problem = plan.targets.map(impossible).find((message) => message !== undefined);
     if (problem !== undefined) throw new UsageError(problem.message);
-    await this.#apply(plan.targets);
+    await this.#open(plan.targets);
+    await this.#finish(plan.targets);
     return this.#statusOf(target);
   }
 
@@ -176,12 +208,16 @@ export class Changes {
     const next = source.read();
     const plan = difference(this.#configuration([...this.#targets.values()]), next);
     const kept = plan.targets.filter((change) => this.#isKept(change));
-    const changes = plan.targets.filter((change) => !this.#isKept(change));
     const keptTargets = kept.map(({ target }) => target);
+    const changes = await this.#withSuspended(
+      plan.targets.filter((change) => !this.#isKept(change)),
+      [...next.targets, ...keptTargets],
+    );
     refuseImpossible({ ...plan, targets: changes }, next, keptTargets, source.path);
     if (!dryRun) {
-      await this.#apply(changes);
+      await this.#open(changes);
       for (const target of next.targets) this.#addedByHand.delete(targetName(target));
+      await this.#finish(changes);
       this.#log.info(
         { file: source.path, changes: changes.length },
         "the configuration was reloaded",
@@ -204,40 +240,86 @@ export class Changes {
     return kind === "remove" && this.#addedByHand.has(targetName(target));
   }
 
+  /** A target whose disk is closed is to be opened, though nothing else is to change of it. */
+  async #withSuspended(
+    changes: readonly TargetChange[],
+    next: readonly TargetConfiguration[],
+  ): Promise<TargetChange[]> {
+    const { targets } = await this.#core.api.status();
+    const suspended = new Set(targets.filter((one) => one.suspended).map(targetName));
+    const changed = new Set(changes.map(({ target }) => targetName(target)));
+    const unchanged = next.filter((target) => !changed.has(targetName(target)));
+    return [
+      ...changes.map((change) =>
+        change.kind === "change" && suspended.has(targetName(change.target))
+          ? { ...change, isSuspended: true }
+          : change,
+      ),
+      ...unchanged
+        .filter((target) => suspended.has(targetName(target)))
+        .map((target) => {
+          return { kind: "change", target, before: target, keys: [], isSuspended: true } as const;
+        }),
+    ];
+  }
+
   /**
    * Everything that can fail comes before what cannot be taken back: disks that change, or that give
    * way to others, are closed first, then all new ones are opened; if one cannot be, the former ones
-   * are opened again. Initiators of the disks concerned wait meanwhile.
+   * are opened again. Initiators of the disks concerned wait meanwhile. Memory gives way to nothing,
+   * and would be lost.
    */
-  async #apply(changes: readonly TargetChange[]): Promise<void> {
+  async #open(changes: readonly TargetChange[]): Promise<void> {
     const reopened = changes.filter(reopens);
     const added = changes.filter(({ kind }) => kind === "add");
     const opens = [...reopened, ...added].length > 0;
-    const removed = changes.filter(({ kind }) => kind === "remove");
+    const givingWay = changes.filter(
+      ({ kind, target }) => opens && kind === "remove" && target.backend !== "memory",
+    );
     const undo: (() => Promise<unknown>)[] = [];
     try {
-      for (const change of [...reopened, ...(opens ? removed : [])]) {
+      for (const change of [...reopened, ...givingWay]) {
         const before = change.kind === "change" ? change.before : change.target;
-        undo.push(async () => this.#core.resumeTarget(before));
+        undo.push(async () => this.#core.resumeTarget(before, false));
         await this.#core.suspendTarget(before.shelf, before.slot);
       }
-      for (const { target } of reopened) {
-        await this.#core.resumeTarget(target);
+      for (const change of reopened) {
+        const { target } = change;
+        await this.#core.resumeTarget(target, isOtherDisk(change));
         undo.push(async () => this.#core.suspendTarget(target.shelf, target.slot));
       }
       for (const { target } of added) {
         await this.#core.addTarget(target);
-        undo.push(async () => this.#core.api.removeTarget(target.shelf, target.slot));
+        undo.push(async () => this.#core.withdrawTarget(target.shelf, target.slot));
       }
     } catch (error) {
       for (const step of undo.toReversed()) await this.#undo(step);
       throw error;
     }
-    for (const { target } of removed) await this.#core.api.removeTarget(target.shelf, target.slot);
+    for (const { kind, target } of [...reopened, ...added]) this.#note(kind, target);
+  }
+
+  /**
+   * What is left of a change when all disks are open. One that fails must not keep the others from
+   * it. @throws Error that names those that failed
+   */
+  async #finish(changes: readonly TargetChange[]): Promise<void> {
+    const failures: string[] = [];
     for (const change of changes) {
-      if (change.kind === "change") await this.#core.restrictTarget(change.target);
+      if (change.kind === "add" || reopens(change)) continue;
+      const { kind, target } = change;
+      try {
+        if (kind === "remove") await this.#remove(target);
+        else {
+          await this.#core.restrictTarget(target);
+          this.#note(kind, target);
+        }
+      } catch (error) {
+        failures.push(`${targetName(target)}: ${messageOf(error)}`);
+      }
     }
-    for (const { kind, target } of changes) this.#note(kind, target);
+    if (failures.length === 0) return;
+    throw new Error(`${failures.join("; ")}; everything else has changed as was asked`);
   }
 
   /** One that cannot be taken back must not keep the others from it. */
@@ -245,15 +327,16 @@ export class Changes {
     try {
       await step();
     } catch (error) {
-      const message = error instanceof Error ? error.message : String(error);
-      this.#log.error({ error: message }, "a change that was refused could not be taken back");
+      this.#log.error(
+        { error: messageOf(error) },
+        "a change that was refused could not be taken back",
+      );
     }
   }
 
   #note(kind: TargetChange["kind"], target: TargetConfiguration): void {
     const name = targetName(target);
-    if (kind === "remove") this.#targets.delete(name);
-    else this.#targets.set(name, target);
+    this.#targets.set(name, target);
     this.#log.info({ target: name, change: kind }, "the target has changed");
   }
 
@@ -281,6 +364,10 @@ export class Changes {
   }
 }
 
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
 /** What was added by its volume or snapshot, as a file would say it. */
 export function tableOfAdded({ shelf, slot, storage, cas }: TargetStatus): TargetTable {
   if (cas === null) throw new Error("only volumes and snapshots are added without keys");
@@ -289,45 +376,4 @@ export function tableOfAdded({ shelf, slot, storage, cas }: TargetStatus): Targe
   const readOnly = storage.readOnly && volume !== null ? { read_only: true } : {};
   const durability = storage.durability === "writeback" ? { durability: "writeback" } : {};
   return { shelf, slot, backend: "cas", ...readOnly, ...durability, cas: { path, ...what } };
-}
-
-/** What cannot be done to a target in use. */
-function impossible(change: TargetChange): { key: string; message: string } | undefined {
-  if (change.kind !== "change" || !reopens(change)) return undefined;
-  const name = targetName(change.target);
-  if (change.keys.includes("backend")) {
-    const message = `${name} is in use with another backend; remove it first, or use another slot`;
-    return { key: "backend", message };
-  }
-  if (change.target.backend === "memory") {
-    const message = `${name} would lose what its memory holds; remove it and add it again`;
-    return { key: change.keys[0], message };
-  }
-  return undefined;
-}
-
-/** @throws ConfigurationError that says where in the file what cannot be done stands */
-function refuseImpossible(
-  { serverKeys, targets }: Difference,
-  next: Configuration,
-  kept: readonly TargetConfiguration[],
-  path: string,
-): void {
-  const positions = locateKeys(readText(path));
-  const problems: ConfigurationProblem[] = [];
-  const problem = (place: (string | number)[], message: string): void => {
-    problems.push({ ...positions.of(place), key: keyName(place), message });
-  };
-  for (const key of serverKeys) {
-    problem(["server", key], "cannot be changed while running; restart the server for it");
-  }
-  for (const change of targets) {
-    const wrong = impossible(change);
-    const index = next.targets.indexOf(change.target);
-    if (wrong !== undefined) problem(["target", index, ...wrong.key.split(".")], wrong.message);
-  }
-  for (const { index, key, message } of targetConflicts([...kept, ...next.targets])) {
-    problem(["target", Math.max(0, index - kept.length), ...key.split(".")], message);
-  }
-  if (problems.length > 0) throw new ConfigurationError(problems, path);
 }

@@ -8,12 +8,14 @@ import { openMemoryStorage } from "../storage/memory-storage.ts";
 
 /**
  * Opens the file, device or memory that a target exports; CasTargets opens volumes.
+ * @param mayCreate whether a file that is missing is made
  * @throws UsageError that names the target and the path when it cannot be opened
  */
 export async function openStorage(
   target: TargetConfiguration,
   arena: FrameArena,
   log: Log,
+  mayCreate = true,
 ): Promise<BlockStorage> {
   const name = targetName(target);
   const options = {
@@ -28,7 +30,7 @@ export async function openStorage(
   };
   switch (target.backend) {
     case "file":
-      return openFileStorage({ ...options, sizeBytes: target.sizeBytes }, arena);
+      return openFileStorage({ ...options, sizeBytes: target.sizeBytes, mayCreate }, arena);
     case "device":
       return openDeviceStorage(options, arena);
     case "memory":

@@ -36,16 +36,19 @@ export interface ServerCore extends ChangeableCore {
 export class RunningServer<Core extends ServerCore = ServerCore> {
   readonly core: Core;
   readonly api: ManagementApi;
+  readonly #changes: Changes;
   readonly #control: ControlServer | undefined;
   readonly #web: WebServer | undefined;
 
   private constructor(
     core: Core,
+    changes: Changes,
     api: ManagementApi,
     control: ControlServer | undefined,
     web: WebServer | undefined,
   ) {
     this.core = core;
+    this.#changes = changes;
     this.api = api;
     this.#control = control;
     this.#web = web;
@@ -63,7 +66,8 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
     source?: ConfigurationSource,
   ): Promise<RunningServer<Core>> {
     const { server } = configuration;
-    const api = new Changes(core, configuration, source, log).api();
+    const changes = new Changes(core, configuration, source, log);
+    const api = changes.api();
     let control: ControlServer | undefined;
     let web: WebServer | undefined;
     try {
@@ -85,7 +89,7 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
       await core.abandon();
       throw error;
     }
-    return new RunningServer(core, api, control, web);
+    return new RunningServer(core, changes, api, control, web);
   }
 
   get failed(): Promise<Error> {
@@ -100,6 +104,7 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
   async stop(): Promise<void> {
     await this.#web?.close();
     await this.#control?.close();
+    await this.#changes.close();
     await this.core.stop();
   }
 }

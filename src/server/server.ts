@@ -50,6 +50,8 @@ export interface ServerSurroundings {
   readonly arena?: FrameArena;
   readonly ports?: readonly EthernetPort[];
   readonly openStorage?: typeof openStorage;
+  /** How long a disk may take to be closed before a change is refused. */
+  readonly suspendTimeoutMs?: number;
   /** Milliseconds that only grow. */
   readonly clock?: () => number;
 }
@@ -128,11 +130,12 @@ export class Server implements ServerCore {
       casTargets: this.#stores.targets,
       stateDirectory: configuration.server.stateDirectory,
       log,
-      openStorage: async (target) =>
+      openStorage: async (target, mayCreate) =>
         target.cas === undefined
-          ? (surroundings.openStorage ?? openStorage)(target, this.#arena, log)
+          ? (surroundings.openStorage ?? openStorage)(target, this.#arena, log, mayCreate)
           : this.#stores.targets.open(target),
       onAddressesChanged: () => this.#setFilters(),
+      suspendTimeoutMs: surroundings.suspendTimeoutMs,
     });
     this.#stores.onRolledBack = (name) => this.#announceRollback(name);
     this.api = {
@@ -183,6 +186,10 @@ export class Server implements ServerCore {
     return this.#statusOf(target);
   }
 
+  async withdrawTarget(shelf: number, slot: number): Promise<void> {
+    await this.#shelf.withdraw(shelf, slot);
+  }
+
   async restrictTarget(configuration: TargetConfiguration): Promise<void> {
     await this.#shelf.restrict(configuration);
   }
@@ -191,8 +198,11 @@ export class Server implements ServerCore {
     await this.#shelf.suspend(shelf, slot);
   }
 
-  async resumeTarget(configuration: TargetConfiguration): Promise<TargetStatus> {
-    const target = await this.#shelf.resume(configuration);
+  async resumeTarget(
+    configuration: TargetConfiguration,
+    mayCreate: boolean,
+  ): Promise<TargetStatus> {
+    const target = await this.#shelf.resume(configuration, mayCreate);
     this.#stores.tend();
     return this.#statusOf(target);
   }

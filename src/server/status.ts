@@ -93,6 +93,7 @@ export function targetStatus(target: Target, casTargets: CasTargets): TargetStat
     rates: target.metrics.rates,
     outstanding: target.commandsUnderWay,
     faulted: isoTimeOrNull(target.metrics.faultedAtMs),
+    suspended: target.isSuspended,
     state: targetStateStatus(target),
     cas: casTargetStatus(casTargets.served.get(target.name)),
   };

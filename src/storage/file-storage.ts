@@ -29,6 +29,8 @@ const FILE_BLOCK_BYTES = 4096;
 export interface FileStorageOptions extends DiskOptions {
   /** Creates a sparse file of this size when there is none; one that is there must be as large. */
   readonly sizeBytes?: number | undefined;
+  /** False: the file was in use before, and one that is missing now was moved. */
+  readonly mayCreate?: boolean;
 }
 
 /**
@@ -57,6 +59,9 @@ async function createIfAbsent(options: FileStorageOptions): Promise<boolean> {
   if (present !== undefined) {
     checkPresent(options, present);
     return false;
+  }
+  if (options.mayCreate === false) {
+    throw new UsageError(`${path} is not there any more: put it back, or say where it is`);
   }
   if (sizeBytes === undefined) {
     throw new UsageError(

@@ -24,6 +24,11 @@ export class Placement {
     this.#served.delete(name);
   }
 
+  /** Nothing answers there any more, not even with a fault. */
+  forget(address: ServedAddress): void {
+    this.#served.delete(targetName(address));
+  }
+
   /** @throws UsageError when there is no such target */
   at(address: ServedAddress): Worker {
     const found = this.#served.get(targetName(address));

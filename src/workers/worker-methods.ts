@@ -22,6 +22,7 @@ export type ServerMethod =
   | "abandon"
   | "stop"
   | "addTarget"
+  | "withdrawTarget"
   | "restrictTarget"
   | "suspendTarget"
   | "resumeTarget"
@@ -39,6 +40,7 @@ export const SERVER_METHODS: MethodTable<Server, ServerMethod> = {
   abandon: true,
   stop: true,
   addTarget: true,
+  withdrawTarget: true,
   restrictTarget: true,
   suspendTarget: true,
   resumeTarget: true,

@@ -80,9 +80,27 @@ export class WorkersApi implements ControlApi {
 
   async removeTarget(shelf: number, slot: number): Promise<void> {
     return this.#changes.run(async () => {
-      await this.#placement.at({ shelf, slot }).control.removeTarget(shelf, slot);
-      this.#placement.remove({ shelf, slot });
-      await this.tellElsewhere();
+      const worker = this.#placement.at({ shelf, slot });
+      try {
+        await worker.control.removeTarget(shelf, slot);
+      } finally {
+        // It is off the shelf also when its disk could not be closed.
+        this.#placement.remove({ shelf, slot });
+        await this.tellElsewhere();
+      }
+    });
+  }
+
+  /** Takes back `addConfigured`. */
+  async withdraw(shelf: number, slot: number): Promise<void> {
+    return this.#changes.run(async () => {
+      const worker = this.#placement.at({ shelf, slot });
+      try {
+        await worker.server.withdrawTarget(shelf, slot);
+      } finally {
+        this.#placement.forget({ shelf, slot });
+        await this.tellElsewhere();
+      }
     });
   }
 

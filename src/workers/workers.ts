@@ -85,6 +85,10 @@ export class Workers implements ServerCore {
     return this.#addresses.addConfigured(configuration);
   }
 
+  async withdrawTarget(shelf: number, slot: number): Promise<void> {
+    await this.#addresses.withdraw(shelf, slot);
+  }
+
   async restrictTarget(configuration: TargetConfiguration): Promise<void> {
     await this.#placement.at(configuration).server.restrictTarget(configuration);
   }
@@ -93,9 +97,12 @@ export class Workers implements ServerCore {
     await this.#placement.at({ shelf, slot }).server.suspendTarget(shelf, slot);
   }
 
-  async resumeTarget(configuration: TargetConfiguration): Promise<TargetStatus> {
+  async resumeTarget(
+    configuration: TargetConfiguration,
+    mayCreate: boolean,
+  ): Promise<TargetStatus> {
     await this.#addresses.refuseMove(configuration);
-    return this.#placement.at(configuration).server.resumeTarget(configuration);
+    return this.#placement.at(configuration).server.resumeTarget(configuration, mayCreate);
   }
 
   async resizeTarget(shelf: number, slot: number, sectors: number): Promise<TargetStatus> {
