@@ -51,8 +51,11 @@ export interface ConfigurationSource {
   read(): Configuration;
 }
 
-/** How long the end of the server waits for a change that is under way. */
-const CLOSE_TIMEOUT_MS = 30_000;
+/**
+ * How long the end of the server waits for a change that is under way: with what storages may take
+ * afterwards it stays below the service manager's patience (packaging/systemd/aoed.service).
+ */
+const CLOSE_TIMEOUT_MS = 15_000;
 
 /**
  * Changes of a running server, one after the other: each takes effect as a whole or not at all, and

@@ -102,6 +102,7 @@ export class Shelf {
     const storage = this.#acquired.get(name) ?? (await openStorage(configuration, true));
     this.#acquired.delete(name);
     if (isNew) this.#createdFiles.set(name, configuration.path);
+    else this.#createdFiles.delete(name);
     const added = targets.add({
       shelf,
       slot,
