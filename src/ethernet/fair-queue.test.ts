@@ -41,7 +41,7 @@ describe("FairQueue", () => {
     let lost = 0;
     for (let count = 0; count < 300; count++) if (push(1).displaced !== -1) lost++;
     expect(lost).toBe(300 - 64);
-    expect(queue.lastCulprit).toBe(0x020000000001);
+    expect(queue.culprit).toBe(0x020000000001);
     for (let count = 0; count < 32; count++) expect(push(2).displaced).toBe(-1);
     const taken = Array.from({ length: 45 }, () => take()?.source);
     expect(taken.filter((source) => source === 2)).toHaveLength(32);
@@ -58,6 +58,28 @@ describe("FairQueue", () => {
     }
     const taken = Array.from({ length: 64 }, () => take()?.source);
     expect(taken.filter((source) => source === 2)).toHaveLength(32);
+  });
+
+  test("who floods is told from those that lose a frame between, by frames of its own", () => {
+    const { queue, push } = queueOf(1);
+    for (let source = 1; source <= 200; source++) {
+      push(source);
+      push(source);
+    }
+    expect(queue.culpritFrames, "one of 200 that lost one each").toBeLessThan(2);
+
+    for (let count = 0; count < 300; count++) {
+      push(7);
+      if (count % 3 === 0) push(8 + count);
+    }
+    push(8);
+    expect(queue.culprit).toBe(0x020000000007);
+    expect(queue.culpritFrames).toBeGreaterThan(150);
+    expect(queue.culpritFrames).toBeLessThanOrEqual(300);
+
+    queue.forgetCulprit();
+    push(8);
+    expect([queue.culprit, queue.culpritFrames]).toEqual([0x020000000008, 1]);
   });
 
   test("a frame that has waited too long is told apart", () => {
@@ -80,7 +102,7 @@ describe("FairQueue", () => {
     expect(queue.hasNoRoomFor(1)).toBe(true);
     for (let count = 0; count < 20; count++) {
       expect(push(2).displaced).not.toBe(-1);
-      expect(queue.lastCulprit).toBe(0x020000000001);
+      expect(queue.culprit).toBe(0x020000000001);
     }
     expect(queue.count).toBe(TOTAL);
     expect(queue.hasNoRoomFor(1), "somebody has sent too many").toBe(false);

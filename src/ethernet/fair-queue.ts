@@ -27,8 +27,13 @@ export class FairQueue {
   /** Frames that wait. */
   count = 0;
   #sourceLimit: number;
-  /** The source of the frame that was displaced last, as a 48-bit number, for the log. */
-  lastCulprit = 0;
+  /**
+   * The source that lost most of the frames displaced since `forgetCulprit`, if one lost more than all
+   * others together; else any that lost some. A 48-bit number.
+   */
+  culprit = 0;
+  /** How many of its frames were lost, at the least: each one that another lost counts against it. */
+  culpritFrames = 0;
   readonly #arena: FrameArena;
   readonly #bytes: Uint8Array;
   readonly #totalLimit: number;
@@ -136,6 +141,11 @@ export class FairQueue {
     return this.#tick - this.#ticks[frame] >= OLDEST_TICKS;
   }
 
+  /** Begins to count anew who loses frames. */
+  forgetCulprit(): void {
+    this.culpritFrames = 0;
+  }
+
   /** Time passes: a tenth of a second. */
   tick(): void {
     this.#tick++;
@@ -167,8 +177,18 @@ export class FairQueue {
     const at = this.#arena.frameOffset(frame) + SOURCE_OFFSET_BYTES;
     let mac = 0;
     for (let octet = 0; octet < 6; octet++) mac = mac * 256 + this.#bytes[at + octet];
-    this.lastCulprit = mac;
+    this.#accuse(mac);
     return frame;
+  }
+
+  /** The majority vote of Boyer and Moore: innocents between the frames of a flood do not win it. */
+  #accuse(mac: number): void {
+    if (mac === this.culprit) this.culpritFrames++;
+    else if (this.culpritFrames > 0) this.culpritFrames--;
+    else {
+      this.culprit = mac;
+      this.culpritFrames = 1;
+    }
   }
 
   #longest(): number {

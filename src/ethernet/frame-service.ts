@@ -92,7 +92,10 @@ export interface FrameServiceOptions {
   readonly ports: readonly EthernetPort[];
   /** Milliseconds that only grow. */
   readonly clock?: (() => number) | undefined;
-  /** Told, ten times a second, of a host (a 48-bit number) that sends more than its share. */
+  /**
+   * Told, ten times a second, of a host (a 48-bit number) that sends more than its share, and how many
+   * of its own frames were dropped for it since, at the least.
+   */
   readonly onFlood?: (served: ServedPort, mac: number, excessFrames: number) => void;
 }
 
@@ -275,9 +278,10 @@ export class FrameService {
     for (const served of this.ports) {
       served.waiting.tick();
       if (served.drops.over_share === served.toldOverShare) continue;
-      const excessFrames = served.drops.over_share - served.toldOverShare;
       served.toldOverShare = served.drops.over_share;
-      this.#onFlood?.(served, served.waiting.lastCulprit, excessFrames);
+      const { culprit, culpritFrames } = served.waiting;
+      served.waiting.forgetCulprit();
+      this.#onFlood?.(served, culprit, culpritFrames);
     }
   }
 

@@ -36,7 +36,7 @@ import { firmwareVersion, VERSION } from "./version.ts";
  */
 const ARENA_FRAMES = 4096;
 
-/** Frames beyond a sender's share in a tenth of a second that make it a flood. */
+/** Frames of one sender beyond its share, in a tenth of a second, that make it a flood. */
 const FLOOD_FRAMES = 1000;
 const FLOOD_BLOCK_MS = 5000;
 
@@ -218,10 +218,11 @@ export class Server implements ServerCore {
 
   async stop(): Promise<void> {
     this.#announcer.stop();
-    clearTimeout(this.#unblocking);
     this.#meters.stop();
     if (this.#service === undefined) await Promise.all(this.#ports.map(async (p) => p.close()));
     else await this.#service.stop(STOP_TIMEOUT_MS);
+    // Until now a flood could still be found.
+    clearTimeout(this.#unblocking);
     try {
       await this.#stores.quiesce();
       await this.#shelf.close();
