@@ -51,6 +51,7 @@ export interface EthernetPort {
 
   /**
    * Replaces the socket filter (struct sock_filter[]); only ports whose kernel side filters have it.
+   * Frames that it would drop may still come: the kernel can refuse it.
    */
   setFilter?(program: Uint8Array): void;
 

@@ -55,8 +55,9 @@ export async function openPort(options: OpenPortOptions): Promise<EthernetPort> 
       arena,
       filter,
       oldestFrameMs: STALE_AFTER_MS,
+      log,
     };
-    if (kind === "xdp" && !isShared) return openXdpPort({ ...raw, log });
+    if (kind === "xdp" && !isShared) return openXdpPort(raw);
     if (kind === "xdp") log?.warn({ interface: name }, NO_SHARED_XDP);
     const port = openPacketPort(raw);
     log?.info({ interface: name, mac: formatMac(port.link.mac) }, "serving through a raw socket");

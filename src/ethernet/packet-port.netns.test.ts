@@ -122,6 +122,30 @@ describe.runIf(isIsolated)("a packet port", () => {
     expect(await receiver.receiveCount(1, 30)).toEqual([]);
   });
 
+  test("a filter that the kernel has no room for is left away, which is said once", async () => {
+    const [name, peerName] = pair();
+    const warnings: object[] = [];
+    const log = { warn: (fields: object) => warnings.push(fields) };
+    const receiver = station(name, { filter: onlyNumber(1), log });
+    const sender = station(peerName);
+    await bothUp(receiver, sender);
+    const port = receiver.port as PacketPort;
+    const huge = packetFilter(Array.from({ length: 4000 }, () => loadWord(0)));
+    const sendAll = (): void =>
+      sender.send(...counting(4).map((n) => numbered(receiver, sender, n)));
+    for (let time = 0; time < 2; time++) {
+      port.setFilter(huge);
+      sendAll();
+      expect((await receiver.receiveCount(4)).map(numberOf)).toEqual(counting(4));
+    }
+    expect(warnings).toEqual([{ interface: name, reason: "ENOMEM" }]);
+
+    port.setFilter(onlyNumber(3));
+    sendAll();
+    expect((await receiver.receiveCount(1)).map(numberOf)).toEqual([3]);
+    expect(await receiver.receiveCount(1, 30)).toEqual([]);
+  });
+
   test.runIf(canMakeTap)("waits for a full device queue and loses nothing", async () => {
     const name = uniqueName("vt");
     const descriptor = openTapDevice(name);

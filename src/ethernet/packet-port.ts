@@ -1,6 +1,7 @@
 import { constants } from "node:os";
 import { FRAME_CAPACITY_BYTES, type FrameArena } from "../arena/frame-arena.ts";
 import { UsageError } from "../errors.ts";
+import type { Log } from "../log/log.ts";
 import { shim } from "../native/shim.ts";
 import { errnoName } from "../system/libc.ts";
 import { DescriptorPort } from "./descriptor-port.ts";
@@ -20,6 +21,7 @@ export interface PacketPortOptions {
   batchFrames?: number;
   /** Frames that waited in the socket for longer than this are dropped; by default none are. */
   oldestFrameMs?: number;
+  log?: Pick<Log, "warn"> | undefined;
 }
 
 /** Longer than any frame waits. */
@@ -62,7 +64,9 @@ export class PacketPort extends DescriptorPort {
   readonly #oldestFrameMs: number;
   readonly #socket: number;
   readonly #watch: InterfaceWatch;
+  readonly #log: PacketPortOptions["log"];
   #filter: Uint8Array;
+  #hasWarned = false;
   /** Incarnation of the interface that the socket is bound to; 0 for none. */
   #bound = 0;
 
@@ -75,6 +79,7 @@ export class PacketPort extends DescriptorPort {
     super(options.interfaceName, linkOf(initial, undefined), options);
     this.#oldestFrameMs = options.oldestFrameMs ?? NEVER_TOO_OLD_MS;
     this.#etherType = options.etherType;
+    this.#log = options.log;
     this.#filter = options.filter ?? packetFilter();
     this.#socket = socket;
     this.#watch = watch;
@@ -82,10 +87,13 @@ export class PacketPort extends DescriptorPort {
     this.#bind(initial);
   }
 
-  /** Replaces the socket filter; see `packetFilter` for what it should drop. */
+  /**
+   * Replaces the socket filter; see `packetFilter` for what it should drop. Where the kernel has no
+   * room for it, that one takes its place.
+   */
   setFilter(program: Uint8Array): void {
     this.#filter = program;
-    if (this.#bound !== 0 && this.isReceiving) this.#attachFilter(program);
+    if (this.#bound !== 0 && this.isReceiving) this.#openFilter();
   }
 
   /** Takes over the new state of the interface. Called by the watch. */
@@ -145,7 +153,7 @@ export class PacketPort extends DescriptorPort {
     }
     this.#bound = state.incarnation;
     this.isConnected = true;
-    if (this.isReceiving) this.#attachFilter(this.#filter);
+    if (this.isReceiving) this.#openFilter();
   }
 
   #unbind(): void {
@@ -154,9 +162,26 @@ export class PacketPort extends DescriptorPort {
     this.disconnect();
   }
 
-  #attachFilter(program: Uint8Array): void {
-    const result = shim.packetFilter(this.#socket, program);
-    if (result < 0) throw new Error(`the kernel refused a socket filter: ${errnoName(result)}`);
+  /**
+   * A filter only saves work, and timers and the link monitor come by here: no reason to fail. The
+   * kernel bounds what the old program and the new one take together (net.core.optmem_max).
+   */
+  #openFilter(): void {
+    if (this.#attachFilter(this.#filter) === 0) return;
+    this.#attachFilter(packetFilter());
+    const result = this.#attachFilter(this.#filter);
+    if (result === 0 || this.#hasWarned) return;
+    this.#hasWarned = true;
+    this.#log?.warn(
+      { interface: this.name, reason: errnoName(result) },
+      "the kernel refused a socket filter, so frames for other servers are dropped only here; " +
+        "a larger net.core.optmem_max may help",
+    );
+  }
+
+  /** @returns 0, or a negative errno: the filter is what it was */
+  #attachFilter(program: Uint8Array): number {
+    return shim.packetFilter(this.#socket, program);
   }
 }
 
