@@ -69,6 +69,8 @@ export abstract class DescriptorPort implements EthernetPort {
   /** Retries since a frame last left, and when the first was. */
   #deviceRetries = 0;
   #deviceFullSinceMs = 0;
+  /** So many of the oldest frames were passed by others when each was tried by itself. */
+  #passed = 0;
   #onDrained: (() => void) | undefined;
   #closing: Promise<void> | undefined;
 
@@ -157,6 +159,7 @@ export abstract class DescriptorPort implements EthernetPort {
       const sent = this.writeBatch(ring.head, ring.runLength(this.batchFrames));
       if (sent > 0) {
         this.#deviceRetries = 0;
+        this.#passed = 0;
         this.counters.sentFrames += sent;
         ring.releaseOldest(sent);
       } else if (!this.#handleWriteError(-sent)) {
@@ -301,45 +304,52 @@ export abstract class DescriptorPort implements EthernetPort {
 
   /**
    * Lets the frames that the device takes pass those that it does not (on veth, one that is longer
-   * than the peer's MTU). What fails twice while others leave is given up; in a queue that is really
-   * full nothing leaves, and the frames keep their order.
+   * than the peer's MTU). What is passed in two such trials is given up: once may be chance, when a
+   * full queue drains meanwhile. What stays keeps its order.
    */
   #tryEachQueued(): void {
     const ring = this.transmitRing;
-    const sent = this.#trySingly(() => ring.rotate());
+    const queued = ring.count;
+    let sent = 0;
+    let refused = 0;
+    let refusedBefore = 0;
+    let passed = 0;
+    let isFull = false;
+    for (let index = 0; index < queued; index++) {
+      const result: number = isFull ? -EAGAIN : this.writeBatch(ring.head, 1);
+      if (result === 1) {
+        sent++;
+        passed = refused;
+        ring.releaseOldest(1);
+        continue;
+      }
+      isFull = result === -EAGAIN;
+      if (!isFull) refused++;
+      if (!isFull && index < this.#passed) refusedBefore++;
+      ring.rotate();
+    }
+    this.counters.sentFrames += sent;
+    const givenUp = Math.min(refusedBefore, passed);
+    for (let count = 0; count < givenUp; count++) this.#failOldest();
     if (sent > 0) {
       this.#deviceRetries = 0;
-      this.#trySingly(() => this.#failOldest());
+      this.#passed = passed - givenUp;
     } else if (performance.now() - this.#deviceFullSinceMs > DEVICE_PATIENCE_MS) {
       this.#deviceRetries = 0;
       this.#failQueued();
     }
   }
 
-  /** @returns how many left */
-  #trySingly(onRefused: () => void): number {
-    const ring = this.transmitRing;
-    let sent = 0;
-    for (let left = ring.count; left > 0; left--) {
-      if (this.writeBatch(ring.head, 1) === 1) {
-        sent++;
-        ring.releaseOldest(1);
-      } else {
-        onRefused();
-      }
-    }
-    this.counters.sentFrames += sent;
-    return sent;
-  }
-
   #failOldest(): void {
     this.counters.sendFailures++;
     this.transmitRing.releaseOldest(1);
+    this.#passed = 0;
   }
 
   #failQueued(): void {
     this.counters.sendFailures += this.transmitRing.count;
     this.transmitRing.releaseOldest(this.transmitRing.count);
+    this.#passed = 0;
     this.#onDrained?.();
   }
 
