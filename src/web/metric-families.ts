@@ -2,6 +2,9 @@ import type { PortStatus, ServerStatus, TargetStatus } from "../control/control-
 import { healthProblems } from "../control/health.ts";
 import type { StoreStatus } from "../control/store-api.ts";
 
+/** Initiators with series of their own: those that had the most requests answered. */
+const INITIATORS_LIMIT = 64;
+
 type Labels = Readonly<Record<string, string>>;
 
 export interface MetricValue {
@@ -208,7 +211,11 @@ function buckets(
   return result;
 }
 
-function initiatorFamilies({ initiators }: ServerStatus): MetricFamily[] {
+function initiatorFamilies(status: ServerStatus): MetricFamily[] {
+  // Whoever can send frames can make up addresses, and each series stays in Prometheus.
+  const initiators = status.initiators
+    .toSorted((one, other) => other.answered - one.answered)
+    .slice(0, INITIATORS_LIMIT);
   const labels = ({ mac }: (typeof initiators)[number]): Labels => ({ initiator: mac });
   return [
     ...each("gauge", initiators, labels, [

@@ -1,5 +1,6 @@
 import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
@@ -8,6 +9,7 @@ import type { HealthProblem } from "../control/health.ts";
 import type { SnapshotStatus } from "../control/store-api.ts";
 import { BlockOperation, BlockStatus } from "../storage/block-storage.ts";
 import type { Sample } from "./history.ts";
+import { metricFamilies } from "./metric-families.ts";
 import { WatchedServer } from "./watched-server.testing.ts";
 import { WebServer } from "./web-server.ts";
 
@@ -235,6 +237,60 @@ test("a page that only shows has no token and changes nothing", async () => {
     expect(await shown.ask("/healthz")).toMatchObject({ status: 200 });
   } finally {
     await shown.remove();
+  }
+});
+
+test("a client that does not read what it asked for is not kept", async () => {
+  const web = await WebServer.listen({} as ManagementApi, {
+    addresses: [{ host: "127.0.0.1", port: 0 }],
+    allowsControl: false,
+    silenceTimeoutMs: 200,
+  });
+  const client = connect(web.ports[0], "127.0.0.1");
+  let isGone = false;
+  client.on("error", () => (isGone = true));
+  client.on("close", () => (isGone = true));
+  client.pause();
+  try {
+    // More answers than the buffers between the two hold.
+    client.write("GET /page.js HTTP/1.1\r\nHost: localhost\r\n\r\n".repeat(40_000));
+    await until(async () => {
+      // Whoever writes to a connection that is gone is told, even without reading.
+      client.write("GET / HTTP/1.1\r\n");
+      return Promise.resolve(isGone);
+    });
+  } finally {
+    client.destroy();
+    await web.close();
+  }
+}, 20_000);
+
+test("metrics have series of the busiest initiators only", async () => {
+  const watched = new WatchedServer();
+  try {
+    await watched.start();
+    const { status } = JSON.parse((await watched.ask("/v1/overview")).text) as Overview;
+    const initiators = Array.from({ length: 1000 }, (_, index) => ({
+      mac: `02:00:00:00:${Math.floor(index / 256)}:${index % 256}`,
+      firstSeen: new Date(0).toISOString(),
+      lastSeen: new Date(0).toISOString(),
+      rates: status.targets[0].rates,
+      outstanding: 0,
+      answered: index === 500 ? 2 : 1,
+      errors: 0,
+      readBytes: 0,
+      writtenBytes: 0,
+      retransmissions: 0,
+    }));
+    const families = metricFamilies({ ...status, initiators });
+    const valuesOf = (name: string) => families.find((family) => family.name === name)?.values;
+    const requests = valuesOf("aoe_initiator_requests_total");
+    expect(requests).toHaveLength(64);
+    expect(requests?.[0]).toEqual({ labels: { initiator: initiators[500].mac }, value: 2 });
+    expect(valuesOf("aoe_initiator_last_seen_timestamp_seconds")).toHaveLength(64);
+    expect(valuesOf("aoe_initiators")).toEqual([{ labels: {}, value: 1000 }]);
+  } finally {
+    await watched.remove();
   }
 });
 

@@ -25,10 +25,14 @@ export interface WebOptions {
   readonly addresses: readonly WebAddress[];
   /** Whether the page may take, clone and roll back snapshots. */
   readonly allowsControl: boolean;
+  /** For tests. */
+  readonly silenceTimeoutMs?: number;
 }
 
 const SAMPLE_MS = 1000;
 const REQUEST_TIMEOUT_MS = 10_000;
+/** For how long a client may neither read nor ask. */
+const SILENCE_TIMEOUT_MS = 30_000;
 const CONNECTIONS_LIMIT = 64;
 const SOCKET_MODE = 0o660;
 
@@ -106,6 +110,7 @@ export class WebServer {
     });
     server.maxConnections = CONNECTIONS_LIMIT;
     server.requestTimeout = REQUEST_TIMEOUT_MS;
+    server.timeout = this.#silenceTimeoutMs;
     this.#servers.push(server);
     try {
       if ("socketPath" in address) await removeAbandoned(address.socketPath);
@@ -119,6 +124,10 @@ export class WebServer {
         cause: error,
       });
     }
+  }
+
+  get #silenceTimeoutMs(): number {
+    return this.#options.silenceTimeoutMs ?? SILENCE_TIMEOUT_MS;
   }
 
   /** From now on the server answers on the wire, so there is something to look at. */
@@ -225,12 +234,14 @@ export class WebServer {
     }
     const body = method === "POST" ? await readJson(request) : {};
     const { parameters, route } = match;
-    const answer = await route.handle(this.#api, {
-      parameters,
-      query: new URLSearchParams(search),
-      body,
-    });
-    sendJson(response, 200, answer);
+    // A change may take its time: only what the client itself does not take is timed.
+    request.socket.setTimeout(0);
+    const query = new URLSearchParams(search);
+    try {
+      sendJson(response, 200, await route.handle(this.#api, { parameters, query, body }));
+    } finally {
+      request.socket.setTimeout(this.#silenceTimeoutMs);
+    }
   }
 }
 
