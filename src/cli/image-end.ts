@@ -58,7 +58,18 @@ export class ImageEnd implements DiskEnd {
         code === "EEXIST" ? "choose another name, or add --overwrite" : "check the path";
       throw new UsageError(`${path}: cannot be created (${code}); ${remedy}`, { cause: error });
     });
-    await file.truncate(sizeBytes);
+    try {
+      await file.truncate(sizeBytes);
+    } catch (error) {
+      const isFile = fstatSync(file.fd).isFile();
+      await file.close();
+      if (isFile) rmSync(path, { force: true });
+      const code = systemErrorCode(error) ?? "unknown error";
+      throw new UsageError(
+        `${path}: cannot have ${sizeBytes} octets (${code}); name a file where there is room for it`,
+        { cause: error },
+      );
+    }
     return new ImageEnd(path, file, sizeBytes, true);
   }
 
