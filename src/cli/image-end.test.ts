@@ -18,10 +18,10 @@ afterEach(() => {
 
 /** What this process has open; " (deleted)" follows the name of a file that was removed. */
 function openFiles(): string[] {
-  const folder = "/proc/self/fd";
-  return readdirSync(folder).flatMap((descriptor) => {
+  const descriptors = "/proc/self/fd";
+  return readdirSync(descriptors).flatMap((descriptor) => {
     try {
-      return [readlinkSync(join(folder, descriptor))];
+      return [readlinkSync(join(descriptors, descriptor))];
     } catch {
       // It was that of the folder itself.
       return [];

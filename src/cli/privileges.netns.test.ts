@@ -134,6 +134,24 @@ test("what the user may not use is refused with the way out", async () => {
   expect(nobody.stderr).toMatch(/^aoed: there is no user "no-such-user"; make it with: useradd /);
 });
 
+test("folders that are made for the state are the user's, and go when the start is refused", async () => {
+  mkdirSync(place.path("disks"));
+  chownSync(place.path("disks"), USER_ID, GROUP_ID);
+  configure(`user = "${USER}"\nstate_dir = "var/lib/state"`);
+  const served = await server.serve("--config", "aoed.toml");
+  for (const folder of ["var", "var/lib", "var/lib/state"]) {
+    const { uid, gid, mode } = statSync(place.path(folder));
+    expect({ uid, gid, mode: mode & 0o777 }).toEqual({ uid: USER_ID, gid: GROUP_ID, mode: 0o700 });
+  }
+  expect(await server.stop(served, "SIGTERM")).toBe(0);
+
+  configure(`user = "${USER}"\nstate_dir = "other/state"\ncontrol_socket_group = "no-such-group"`);
+  const refused = await server.aoed("serve", "--config", "aoed.toml");
+  expect(refused).toMatchObject({ code: 2 });
+  expect(refused.stderr).toMatch(/there is no group "no-such-group"/);
+  expect(existsSync(place.path("other"))).toBe(false);
+});
+
 test("the control socket belongs to whom the configuration says", async () => {
   configure(
     `state_dir = "state"\ncontrol_socket = "run/control.sock"\ncontrol_socket_owner = "${USER}"

@@ -1,4 +1,4 @@
-import { chown, type FileHandle, open, realpath, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { readText } from "../config/load.ts";
@@ -67,7 +67,7 @@ export async function replaceText(
   try {
     try {
       await file.writeFile(edit(readText(path), path));
-      if (process.geteuid?.() === 0) await chown(temporary, uid, gid);
+      if (process.geteuid?.() === 0) await file.chown(uid, gid);
       await file.chmod(mode & 0o7777);
       await file.sync();
     } finally {

@@ -1,9 +1,10 @@
-import { existsSync } from "node:fs";
+import { existsSync, readdirSync, statSync } from "node:fs";
 import { link, mkdtemp, rm, stat, writeFile } from "node:fs/promises";
 import { createServer, request } from "node:http";
+import { Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { UsageError } from "../errors.ts";
 import type { ClearRequest, ManagementApi } from "./control-api.ts";
 import { ControlServer } from "./control-server.ts";
@@ -114,6 +115,37 @@ describe("the control socket", () => {
     await writeFile(file, "data");
     await expect(ControlServer.listen(file, api)).rejects.toThrow(UsageError);
     expect(existsSync(file)).toBe(true);
+  });
+
+  test("has its mode from the moment it exists; whoever it is given to may enter its folder", async () => {
+    const modes: number[] = [];
+    const before = process.umask();
+    const made = vi.spyOn(Server.prototype, "listen").mockImplementation(function (
+      this: Server,
+      ...words: unknown[]
+    ) {
+      made.mockRestore();
+      this.listen(...(words as [string, () => void]));
+      modes.push(statSync(path).mode & 0o777);
+      return this;
+    });
+    server = await ControlServer.listen(path, api, { mode: 0o620, groupId: process.getgid?.() });
+    expect(modes).toEqual([0o620]);
+    expect((await stat(path)).mode & 0o777).toBe(0o620);
+    expect(process.umask()).toBe(before);
+    await server.close();
+
+    const given = join(directory, "given", "control.sock");
+    const access = { mode: 0o600, userId: process.getuid?.() };
+    server = await ControlServer.listen(given, api, access);
+    expect((await stat(join(directory, "given"))).mode & 0o777).toBe(0o711);
+  });
+
+  test("a start that is refused leaves none of the folders that it made", async () => {
+    const deep = join(directory, "a", "b", "control.sock");
+    const refused = await ControlServer.listen(deep, api);
+    await refused.abandon();
+    expect(readdirSync(directory)).toEqual([]);
   });
 
   test("a path that no socket can have is refused before anything is made", async () => {

@@ -1,7 +1,8 @@
-import { chmod, chown, mkdir, rmdir } from "node:fs/promises";
+import { lchown } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { dirname } from "node:path";
 import { systemErrorCode, UsageError } from "../errors.ts";
+import { MadeFolders } from "../system/made-folders.ts";
 import type { ManagementApi } from "./control-api.ts";
 import { jobRoutes } from "./job-routes.ts";
 import { isAnswered, removeAbandoned } from "./socket-file.ts";
@@ -14,7 +15,7 @@ import { targetRoutes } from "./target-routes.ts";
 /** What fits a Unix socket's address (sun_path) with its terminating zero. */
 const SOCKET_PATH_LIMIT_BYTES = 107;
 
-/** chown(2) leaves this one as it is. */
+/** lchown(2) leaves this one as it is. */
 const UNCHANGED_ID = -1;
 
 /** Whose the socket is, and who else may open it. */
@@ -34,19 +35,14 @@ export class ControlServer {
   readonly path: string;
   readonly #server: Server;
   readonly #begin: () => void;
-  /** Folders that were made for the socket, innermost first. */
-  readonly #madeFolders: readonly string[];
+  /** Those that were made for the socket. */
+  readonly #folders: MadeFolders;
 
-  private constructor(
-    path: string,
-    server: Server,
-    begin: () => void,
-    madeFolders: readonly string[],
-  ) {
+  private constructor(path: string, server: Server, begin: () => void, folders: MadeFolders) {
     this.path = path;
     this.#server = server;
     this.#begin = begin;
-    this.#madeFolders = madeFolders;
+    this.#folders = folders;
   }
 
   /** @throws UsageError when another server answers at `path`, or none could; makes nothing */
@@ -74,27 +70,25 @@ export class ControlServer {
     const server = createServer((request, response) => {
       void begun.promise.then(async () => respond(api, request, response));
     });
-    let madeFolders: string[] = [];
+    let folders: MadeFolders | undefined;
     try {
       // Others than the owner reach the socket only through a folder that they may enter.
-      const folderMode = (mode & 0o066) === 0 ? 0o700 : 0o711;
-      const first = await mkdir(dirname(path), { recursive: true, mode: folderMode });
-      madeFolders = foldersBetween(dirname(path), first);
+      const isGiven = userId !== undefined || groupId !== undefined;
+      const folderMode = (mode & 0o066) === 0 && !isGiven ? 0o700 : 0o711;
+      folders = await MadeFolders.make(dirname(path), folderMode);
       await removeAbandoned(path);
-      await listenPrivately(server, path);
-      if (userId !== undefined || groupId !== undefined) {
-        await chown(path, userId ?? UNCHANGED_ID, groupId ?? UNCHANGED_ID);
-      }
-      await chmod(path, mode);
+      await listenWithMode(server, path, mode);
+      // Whoever owns the folder may have put something else there by now: links are not followed.
+      if (isGiven) await lchown(path, userId ?? UNCHANGED_ID, groupId ?? UNCHANGED_ID);
     } catch (error) {
       await closeServer(server);
-      await removeFolders(madeFolders);
+      await folders?.remove();
       const code = systemErrorCode(error) ?? "unknown error";
       throw new UsageError(`${path}: the control socket cannot be made (${code})`, {
         cause: error,
       });
     }
-    return new ControlServer(path, server, begun.resolve, madeFolders);
+    return new ControlServer(path, server, begun.resolve, folders);
   }
 
   /** Answers from now on; whoever asked before has waited. */
@@ -109,7 +103,7 @@ export class ControlServer {
   /** Ends a start that was refused, and leaves the disk as it was. */
   async abandon(): Promise<void> {
     await this.close();
-    await removeFolders(this.#madeFolders);
+    await this.#folders.remove();
   }
 }
 
@@ -119,24 +113,9 @@ async function closeServer(server: Server): Promise<void> {
   await closed;
 }
 
-/** From `folder` up to `first`, which contains it; none without a first. */
-function foldersBetween(folder: string, first: string | undefined): string[] {
-  const folders: string[] = [];
-  if (first === undefined) return folders;
-  for (let path = folder; path.length >= first.length; path = dirname(path)) {
-    folders.push(path);
-  }
-  return folders;
-}
-
-async function removeFolders(folders: readonly string[]): Promise<void> {
-  // One that holds something by now stays.
-  for (const folder of folders) await rmdir(folder).catch(() => undefined);
-}
-
-/** The socket is its owner's from the moment it exists: it is made during the call. */
-async function listenPrivately(server: Server, path: string): Promise<void> {
-  const before = process.umask(0o177);
+/** The socket has this mode from the moment it exists: it is made during the call. */
+async function listenWithMode(server: Server, path: string, mode: number): Promise<void> {
+  const before = process.umask(0o777 & ~mode);
   try {
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);

@@ -1,10 +1,11 @@
-import { access, chown, constants, mkdir } from "node:fs/promises";
+import { access, constants } from "node:fs/promises";
 import type { ServerConfiguration } from "../config/configuration.ts";
 import { systemErrorCode, UsageError } from "../errors.ts";
 import type { Log } from "../log/log.ts";
 import { shim } from "../native/shim.ts";
 import { type Account, findAccount } from "../system/account.ts";
 import { errnoName } from "../system/libc.ts";
+import { MadeFolders } from "../system/made-folders.ts";
 
 /**
  * What a server gives up once it has opened interfaces, devices and the control socket
@@ -14,6 +15,7 @@ import { errnoName } from "../system/libc.ts";
  */
 export class Privileges {
   readonly #account: Account;
+  #folders: MadeFolders | undefined;
 
   private constructor(account: Account) {
     this.#account = account;
@@ -36,19 +38,23 @@ export class Privileges {
     return new Privileges(account);
   }
 
-  /** Makes the state directory for the user, when it is not there yet. @throws UsageError */
+  /** Makes the state directory for the user, with what is missing above it. @throws UsageError */
   async prepare({ stateDirectory }: ServerConfiguration): Promise<void> {
     if (process.geteuid?.() !== 0) return;
     try {
-      const made = await mkdir(stateDirectory, { recursive: true, mode: 0o700 });
-      if (made === undefined) return;
-      await chown(stateDirectory, this.#account.userId, this.#account.groupId);
+      this.#folders = await MadeFolders.make(stateDirectory, 0o700);
+      await this.#folders.give(this.#account.userId, this.#account.groupId);
     } catch (error) {
       const code = systemErrorCode(error) ?? "unknown error";
       throw new UsageError(`${stateDirectory}: the state directory cannot be made (${code})`, {
         cause: error,
       });
     }
+  }
+
+  /** Ends a start that was refused: what `prepare` made goes, as far as the user may remove it. */
+  async abandon(): Promise<void> {
+    await this.#folders?.remove();
   }
 
   /** @throws UsageError when the user could not work with what it finds */

@@ -68,11 +68,12 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
     const { server } = configuration;
     const changes = new Changes(core, configuration, source, log);
     const api = changes.api();
+    let privileges: Privileges | undefined;
     let control: ControlServer | undefined;
     let web: WebServer | undefined;
     try {
       // What can be refused comes before what is made: a refused start leaves the disk as it was.
-      const privileges = Privileges.of(server);
+      privileges = Privileges.of(server);
       await privileges?.prepare(server);
       control = await controlServer(server, api);
       await core.acquire();
@@ -87,6 +88,7 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
       await web?.close();
       await control?.abandon();
       await core.abandon();
+      await privileges?.abandon();
       throw error;
     }
     return new RunningServer(core, changes, api, control, web);

@@ -16,17 +16,22 @@ export interface Account {
  * @throws UsageError when there is none
  */
 export function findAccount(name: string): Account {
-  const answer = ask("id", ["--", name]);
-  const match = /^uid=(\d+)(?:\(([^)]*)\))? gid=(\d+)\S*(?: groups=(\S+))?/.exec(answer ?? "");
-  if (match === null) {
+  // One question each: in the answer to all at once, names with spaces are in the way.
+  const [userId, groupId, groupIds] = ["-u", "-g", "-G"].map((what) =>
+    ask("id", [what, "--", name]),
+  );
+  if (userId === undefined || groupId === undefined || groupIds === undefined) {
     throw new UsageError(
       `there is no user ${JSON.stringify(name)}; make it with: ` +
         `useradd --system --no-create-home --shell /usr/sbin/nologin ${name}`,
     );
   }
-  const [, userId, realName = name, groupId, groups = ""] = match;
-  const groupIds = [...groups.matchAll(/(?:^|,)(\d+)/g)].map(([, id]) => Number(id));
-  return { name: realName, userId: Number(userId), groupId: Number(groupId), groupIds };
+  return {
+    name: ask("id", ["-un", "--", name])?.trim() ?? name,
+    userId: Number(userId),
+    groupId: Number(groupId),
+    groupIds: groupIds.trim().split(" ").map(Number),
+  };
 }
 
 /** @throws UsageError when there is no such group */
