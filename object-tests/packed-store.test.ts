@@ -18,7 +18,8 @@ import { sendSnapshot } from "../src/cas/transfer.ts";
 import { verifySnapshot } from "../src/cas/verify.ts";
 import type { ObjectStoreSettings } from "../src/object/object-store-settings.ts";
 import { openAdapter, openObjectStore } from "../src/object/open-object-store.ts";
-import { openPackedStore, type PackedStoreOptions } from "../src/pack/open-packed-store.ts";
+import { openPackedStore } from "../src/pack/open-packed-store.ts";
+import type { PackedStoreOptions } from "../src/pack/packed-store-options.ts";
 import type { PackedStore } from "../src/pack/packed-store.ts";
 import { newBucket, newContainer, startedAzure, startedS3 } from "./services.testing.ts";
 

@@ -1,7 +1,8 @@
 import { NodeDisk } from "../blob/node-disk.ts";
 import { CasStore } from "../cas/cas-store.ts";
 import { DirectoryObjectStore } from "../object/directory-object-store.ts";
-import { openPackedStore, type PackedStoreOptions } from "./open-packed-store.ts";
+import { openPackedStore } from "./open-packed-store.ts";
+import type { PackedStoreOptions } from "./packed-store-options.ts";
 
 /** A store in a folder that plays the object store, behind another folder. */
 export function openDirectoryStore(

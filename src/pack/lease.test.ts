@@ -92,7 +92,9 @@ test("an outage shorter than the lease costs nothing, a lost answer neither", as
   store.decide = () => "unavailable";
   await clock.advance(60_000, 500);
   expect(lease.isValid).toBe(true);
-  store.decide = ({ operation }) => (operation === "putIfMatch" ? "lost" : undefined);
+  let puts = 0;
+  store.decide = ({ operation }) =>
+    operation === "putIfMatch" && puts++ % 3 === 0 ? "lost" : undefined;
   await clock.advance(40_000, 500);
   expect(lease.isValid).toBe(true);
   store.decide = () => "unavailable";
@@ -102,4 +104,47 @@ test("an outage shorter than the lease costs nothing, a lost answer neither", as
   await clock.advance(6000, 500);
   await settle();
   expect(lease.isValid).toBe(true);
+});
+
+test("a renewal whose answer was lost prolongs nothing when it is found much later", async () => {
+  const bucket = new MemoryBucket();
+  const clock = new TestClock();
+  const store = new FaultObjectStore(new MemoryObjectStore(bucket));
+  const paused = await Lease.acquire(store, options(clock, "paused"));
+  paused.keep();
+  let puts = 0;
+  store.decide = ({ operation }) => {
+    if (operation === "putIfMatch" && puts++ === 0) return "lost";
+    // From then on what it sends does not arrive.
+    return puts === 0 ? undefined : "unavailable";
+  };
+  await clock.advance(16_000, 500);
+  expect(puts).toBeGreaterThan(0);
+  let taken: Lease | undefined;
+  void Lease.acquire(new MemoryObjectStore(bucket), options(clock, "taker")).then((lease) => {
+    taken = lease;
+  });
+  await clock.advance(85_000, 500);
+  expect(taken).toBeUndefined();
+  // It can read again before the other one takes over, but its next put hangs.
+  const never = new Promise<never>(() => {});
+  const later = { puts: 0 };
+  store.decide = ({ operation }) => {
+    if (operation !== "putIfMatch") return undefined;
+    return later.puts++ === 0 ? undefined : never;
+  };
+  while (later.puts < 2) await clock.advance(500);
+  expect(taken).toBeUndefined();
+  for (let step = 0; step < 100; step++) {
+    await clock.advance(500);
+    expect(taken !== undefined && paused.isValid).toBe(false);
+  }
+  expect(taken?.epoch).toBe(2);
+});
+
+test("a lease that is gone begins above the epoch of the head", async () => {
+  const clock = new TestClock();
+  const objects = new MemoryObjectStore();
+  const lease = await Lease.acquire(objects, options(clock, "owner", { headEpoch: 7 }));
+  expect(lease.epoch).toBe(8);
 });

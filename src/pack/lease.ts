@@ -29,6 +29,8 @@ export interface LeaseOptions {
   readonly clock: Clock;
   /** Take it from another owner without waiting until it expires. */
   readonly takeOver: boolean;
+  /** Of the head: the object "lease" may be gone, and no epoch may ever be used twice. */
+  readonly headEpoch?: number;
   /** Told when the wait for another owner's lease begins. */
   readonly onWait?: (holder: LeaseRecord) => void;
   readonly signal: AbortSignal;
@@ -105,10 +107,10 @@ export class Lease {
     options: LeaseOptions,
     version: Version | undefined,
   ): Promise<Lease | undefined> {
-    const { owner, host, durationMs, clock } = options;
+    const { owner, host, durationMs, clock, headEpoch = 0 } = options;
     const since = { nowMs: clock.nowMs(), wallMs: clock.wallMs() };
     const record: LeaseRecord = {
-      epoch: (version?.record.epoch ?? 0) + 1,
+      epoch: Math.max(version?.record.epoch ?? 0, headEpoch) + 1,
       owner,
       host,
       counter: 0,
@@ -188,28 +190,31 @@ export class Lease {
   }
 
   async #renewOnce(): Promise<void> {
-    if (this.#lost !== undefined) return;
-    const { record, etag } = this.#current;
     const { clock } = this.#options;
-    const since = { nowMs: clock.nowMs(), wallMs: clock.wallMs() };
-    const next = renewed(record, this.#options);
-    try {
-      const newEtag = await this.#objects.putIfMatch(LEASE_KEY, encode(next), etag);
-      this.#current = { record: next, etag: newEtag };
-      this.#prolong(since);
-    } catch (error) {
-      if (objectFaultCode(error) !== "changed") throw error;
-      await this.#judge(since);
+    while (this.#lost === undefined) {
+      const { record, etag } = this.#current;
+      const since = { nowMs: clock.nowMs(), wallMs: clock.wallMs() };
+      const next = renewed(record, this.#options);
+      try {
+        const newEtag = await this.#objects.putIfMatch(LEASE_KEY, encode(next), etag);
+        this.#current = { record: next, etag: newEtag };
+        return this.#prolong(since);
+      } catch (error) {
+        if (objectFaultCode(error) !== "changed") throw error;
+        await this.#judge();
+      }
     }
   }
 
-  /** Another version is there: one of ours whose answer was lost, or that of a new owner. */
-  async #judge(since: Since): Promise<void> {
+  /**
+   * Another version is there: one of ours whose answer was lost, or that of a new owner. When ours
+   * was written is not known, so it prolongs nothing: it is only what the next put replaces.
+   */
+  async #judge(): Promise<void> {
     const version = await read(this.#objects);
     const { owner } = this.#options;
     if (version?.record.epoch === this.epoch && version.record.owner === owner) {
       this.#current = version;
-      this.#prolong(since);
       return;
     }
     this.lose(

@@ -33,7 +33,6 @@ export async function planLocal(
   storeDescription: string,
 ): Promise<LocalPlan> {
   const folder = disk.description;
-  const hasLog = (await disk.list()).includes(SUPERBLOCK_NAME);
   const anew = `move ${folder} away to attach the store anew`;
   if (head === undefined) {
     if (marker === undefined || marker.headEpoch === 0) return "continue";
@@ -43,10 +42,8 @@ export async function planLocal(
     );
   }
   if (marker === undefined) {
-    if (!hasLog) return "attach";
-    throw new UsageError(
-      `${folder} holds another store than ${storeDescription}: name an empty folder, or ${anew}`,
-    );
+    await refuseOtherLog(disk, storeDescription);
+    return "attach";
   }
   if (marker.state === "attaching") return "attach";
   if (marker.storeId !== "" && marker.storeId !== head.storeId) {
@@ -55,11 +52,24 @@ export async function planLocal(
     );
   }
   const isOurs = head.epoch === marker.epoch || head.epoch === marker.headEpoch;
-  if (isOurs && hasLog) return "continue";
+  if (isOurs && (await hasLog(disk))) return "continue";
   if (marker.state === "clean") return "attach";
   throw new UsageError(
     `${head.writer} has written to ${storeDescription} since ${folder} was used the last time, and ` +
       `${folder} may hold writes that never reached the store: ${anew} without them`,
+  );
+}
+
+async function hasLog(disk: LogDisk): Promise<boolean> {
+  return (await disk.list()).includes(SUPERBLOCK_NAME);
+}
+
+/** For a folder without a marker: a log in it is a store of its own. @throws UsageError */
+export async function refuseOtherLog(disk: LogDisk, storeDescription: string): Promise<void> {
+  if (!(await hasLog(disk))) return;
+  throw new UsageError(
+    `${disk.description} holds another store than ${storeDescription}: name an empty folder, or ` +
+      `move ${disk.description} away to attach the store anew`,
   );
 }
 

@@ -26,22 +26,23 @@ interface MarkerCopy extends Marker {
   readonly counter: number;
 }
 
-/** The marker of a local folder: two copies, written in turn. */
+/** The marker of a local folder: two copies, written in turn. The file is made when it is written. */
 export class MarkerFile {
-  readonly #file: LogFile;
+  readonly #disk: LogDisk;
+  #file: LogFile | undefined;
   #counter: number;
   current: Marker | undefined;
 
-  private constructor(file: LogFile, newest: MarkerCopy | undefined) {
+  private constructor(disk: LogDisk, file: LogFile | undefined, newest: MarkerCopy | undefined) {
+    this.#disk = disk;
     this.#file = file;
     this.#counter = newest?.counter ?? 0;
     this.current = newest;
   }
 
   static async open(disk: LogDisk): Promise<MarkerFile> {
-    const isThere = (await disk.list()).includes(NAME);
-    const file = await (isThere ? disk.open(NAME) : disk.create(NAME));
-    if (!isThere) await disk.syncNames();
+    if (!(await disk.list()).includes(NAME)) return new MarkerFile(disk, undefined, undefined);
+    const file = await disk.open(NAME);
     let newest: MarkerCopy | undefined;
     for (const position of [0, STRIDE_BYTES]) {
       const bytes = new Uint8Array(STRIDE_BYTES);
@@ -50,7 +51,7 @@ export class MarkerFile {
       if (copy === undefined || copy === "newer") continue;
       if (copy.counter > (newest?.counter ?? -1)) newest = copy;
     }
-    return new MarkerFile(file, newest);
+    return new MarkerFile(disk, file, newest);
   }
 
   /** Resolves when it is durable. */
@@ -58,11 +59,18 @@ export class MarkerFile {
     this.#counter++;
     const copy: MarkerCopy = { ...marker, counter: this.#counter };
     const bytes = encodeDocument("remote marker", copy);
-    await this.#file.writeDurably(bytes, (this.#counter % 2) * STRIDE_BYTES);
+    const file = this.#file ?? (await this.#create());
+    await file.writeDurably(bytes, (this.#counter % 2) * STRIDE_BYTES);
     this.current = marker;
   }
 
-  close(): Promise<void> {
-    return this.#file.close();
+  async #create(): Promise<LogFile> {
+    this.#file = await this.#disk.create(NAME);
+    await this.#disk.syncNames();
+    return this.#file;
+  }
+
+  async close(): Promise<void> {
+    await this.#file?.close();
   }
 }

@@ -1,10 +1,8 @@
 import { randomUUID } from "node:crypto";
 import { FileStore } from "../blob/file-store.ts";
 import { frameSeedOf, MAX_SEGMENT_BYTES } from "../blob/segment-format.ts";
-import type { LogDisk } from "../blob/log-disk.ts";
-import type { NoteReader } from "../blob/blob-store.ts";
 import { systemErrorCode, UsageError } from "../errors.ts";
-import { ObjectFault, objectFaultCode, type ObjectStore } from "../object/object-store.ts";
+import { ObjectFault, objectFaultCode } from "../object/object-store.ts";
 import { ChunkCache } from "./chunk-cache.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { EntriesSource } from "./entries-source.ts";
@@ -12,52 +10,26 @@ import { decodeHead, encodeHead, type Head } from "./head.ts";
 import { RunLibrary } from "./index-run.ts";
 import { IndexWriter } from "./index-writer.ts";
 import { Lease, LeaseLost, type LeaseRecord } from "./lease.ts";
-import { clearLocal, layLocal, planLocal, storeIdOf } from "./local-front.ts";
+import { clearLocal, layLocal, planLocal, refuseOtherLog, storeIdOf } from "./local-front.ts";
 import { type Marker, MarkerFile } from "./marker-file.ts";
 import { PackGarbage } from "./pack-garbage.ts";
 import { HEAD_KEY, packKey, runKey } from "./pack-names.ts";
 import { PackReader } from "./pack-reader.ts";
 import { PackedDisk } from "./packed-disk.ts";
 import { PackedStore } from "./packed-store.ts";
+import {
+  DEFAULT_DISK_CACHE_BYTES,
+  DEFAULT_LEASE_MS,
+  DEFAULT_MAX_DIRTY_BYTES,
+  DEFAULT_UPLOAD_INTERVAL_MS,
+  type PackedStoreOptions,
+} from "./packed-store-options.ts";
 import { OwnPin, ReaderPins } from "./reader-pins.ts";
 import { RemoteLog } from "./remote-log.ts";
 import type { RemoteSegment } from "./remote-segment.ts";
 import { RemoteSide } from "./remote-side.ts";
 import { putHead, Uploader } from "./uploader.ts";
 
-export interface PackedStoreOptions {
-  /** Closed with the store. */
-  readonly objects: ObjectStore;
-  /** The folder in front: log and cache. Used by nobody else. */
-  readonly disk: LogDisk;
-  readonly reader: NoteReader;
-  /** This machine, for people. */
-  readonly host: string;
-  /** Without a lease, beside a writer: the store as its head says now. */
-  readonly readOnly?: boolean;
-  /** Do not wait for another owner's lease. */
-  readonly takeOver?: boolean;
-  /** Of a new store. */
-  readonly segmentBytes?: number;
-  readonly packBytes?: number;
-  readonly uploadIntervalMs?: number;
-  readonly maxDirtyBytes?: number;
-  readonly diskCacheBytes?: number;
-  readonly leaseMs?: number;
-  /** For how long a read waits for an object store that is away. */
-  readonly patienceMs?: number;
-  readonly closeTimeoutMs?: number;
-  readonly clock?: Clock;
-  readonly log?: (level: "warn" | "error", message: string) => void;
-  readonly unlock?: () => Promise<void>;
-}
-
-/** Of what a machine that dies takes with it, and of what waits while the object store is away. */
-export const DEFAULT_MAX_DIRTY_BYTES = 1024 * 1024 * 1024;
-export const DEFAULT_DISK_CACHE_BYTES = 10 * 1024 * 1024 * 1024;
-export const DEFAULT_UPLOAD_INTERVAL_MS = 5000;
-/** Longer than an object store is usually away: writes go on so long without a renewal. */
-export const DEFAULT_LEASE_MS = 90_000;
 const DEFAULT_PACK_BYTES = 32 * 1024 * 1024;
 /** Below the 180 s after which the Linux driver gives up. */
 const DEFAULT_PATIENCE_MS = 150_000;
@@ -126,7 +98,8 @@ class PackedStoreOpening {
   async openWriter(): Promise<PackedStore> {
     const { objects, disk, host } = this.#options;
     const markerFile = await this.#openMarker();
-    const owner = markerFile.current?.owner ?? randomUUID();
+    // A folder that was a reader's has no owner yet.
+    const owner = markerFile.current?.owner || randomUUID();
     const lease = await this.#acquire(owner);
     this.#lease = lease;
     lease.keep();
@@ -212,9 +185,11 @@ class PackedStoreOpening {
 
   async #acquire(owner: string): Promise<Lease> {
     const { objects, host, takeOver = false, leaseMs = DEFAULT_LEASE_MS } = this.#options;
+    const headEpoch = (await this.#readHead())?.head.epoch ?? 0;
     return Lease.acquire(objects, {
       owner,
       host,
+      headEpoch,
       durationMs: leaseMs,
       clock: this.#clock,
       takeOver,
@@ -239,6 +214,10 @@ class PackedStoreOpening {
     const { objects, disk, host } = this.#options;
     for (;;) {
       const found = await this.#readHead();
+      if (found !== undefined && found.head.epoch >= lease.epoch) {
+        const { writer, epoch } = found.head;
+        throw new LeaseLost(`${writer} has written to the store (epoch ${epoch})`);
+      }
       const { current } = markerFile;
       const plan = await planLocal(disk, current, found?.head, objects.description);
       await markerFile.write({
@@ -277,6 +256,7 @@ class PackedStoreOpening {
     const { objects, disk, host } = this.#options;
     const markerFile = await this.#openMarker();
     const { current } = markerFile;
+    if (current === undefined) await refuseOtherLog(disk, objects.description);
     if (current !== undefined && current.state !== "attaching") {
       throw new UsageError(
         `${disk.description} is the folder of a writer of the store: name another one for reading`,

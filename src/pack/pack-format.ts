@@ -37,6 +37,7 @@ export interface PackHeader extends ObjectId {
 export interface PartFrames {
   /** The blobs, in order; offsets count from the start of the segment. */
   readonly entries: Uint8Array;
+  /** Of the last frame that is of the log; 0: none is. */
   readonly lastSequence: number;
   readonly lastChecksum: number;
 }
@@ -44,6 +45,8 @@ export interface PartFrames {
 /**
  * Goes through the frames of a part, whose header checksums must be right.
  * @param start where in the segment the part begins
+ * @param logSequence of the last frame of the segment that is of the log: what comes after it was
+ *   given up, and its number belongs to the next segment
  * @returns undefined when something else than frames is in it
  */
 export function framesOf(
@@ -51,6 +54,7 @@ export function framesOf(
   start: number,
   segmentNumber: number,
   frameSeed: number,
+  logSequence: number,
 ): PartFrames | undefined {
   const tables: Uint8Array[] = [];
   let lastSequence = 0;
@@ -66,8 +70,10 @@ export function framesOf(
       putUint32(table, entry + HASH_BYTES, entryOffset(table, entry) + start + at);
     }
     tables.push(table);
-    lastSequence = header.sequence;
-    lastChecksum = header.headerChecksum;
+    if (header.sequence <= logSequence) {
+      lastSequence = header.sequence;
+      lastChecksum = header.headerChecksum;
+    }
     at += header.frameBytes;
   }
   if (at !== body.length || tables.length === 0) return undefined;

@@ -9,10 +9,14 @@ import {
   RecordedNotes,
 } from "../blob/blob-store.compliance.ts";
 import { CrashDisk } from "../blob/crash-disk.testing.ts";
+import { FileStore } from "../blob/file-store.ts";
 import { hashOf } from "../blob/hash.ts";
 import { NodeDisk } from "../blob/node-disk.ts";
 import { MemoryBucket, MemoryObjectStore } from "../object/memory-object-store.ts";
-import { openPackedStore, type PackedStoreOptions } from "./open-packed-store.ts";
+import { decodeHead, type Head } from "./head.ts";
+import { openPackedStore } from "./open-packed-store.ts";
+import type { PackedStoreOptions } from "./packed-store-options.ts";
+import { HEAD_KEY, LEASE_KEY, packKey } from "./pack-names.ts";
 import type { PackedStore } from "./packed-store.ts";
 
 const folders: string[] = [];
@@ -120,4 +124,76 @@ test("a store is found again on another machine, after many segments", async () 
   const third = await open(bucket, new CrashDisk());
   expect(await third.get(hashOf(blobOf("new")))).toEqual(blobOf("new"));
   await third.close();
+});
+
+/** Puts each blob into a store that is opened and closed for it. */
+async function putOnce(bucket: MemoryBucket, disk: CrashDisk, text: string): Promise<void> {
+  const store = await open(bucket, disk);
+  await batchOf([blobOf(text)], [text]).appendTo(store);
+  await store.close();
+}
+
+async function expectBlobs(bucket: MemoryBucket, texts: string[]): Promise<void> {
+  const store = await open(bucket, new CrashDisk());
+  for (const text of texts) expect(await store.get(hashOf(blobOf(text)))).toEqual(blobOf(text));
+  await store.close();
+}
+
+function headOf(bucket: MemoryBucket): Head {
+  return decodeHead(bucket.objects.get(HEAD_KEY)?.data ?? new Uint8Array(), "the bucket");
+}
+
+test("a store whose object lease is gone uses no epoch and no name of a pack again", async () => {
+  const bucket = new MemoryBucket();
+  const disk = new CrashDisk();
+  await putOnce(bucket, disk, "first");
+  const { epoch } = headOf(bucket);
+  bucket.objects.delete(LEASE_KEY);
+  await putOnce(bucket, disk, "second");
+  expect(headOf(bucket).epoch).toBe(epoch + 1);
+  await expectBlobs(bucket, ["first", "second"]);
+});
+
+test("a pack that another object has the name of gets another name", async () => {
+  const bucket = new MemoryBucket();
+  for (const counter of [1, 2]) {
+    bucket.write(packKey({ epoch: 1, counter }), new Uint8Array(100), undefined);
+  }
+  await putOnce(bucket, new CrashDisk(), "first");
+  expect(bucket.objects.get(packKey({ epoch: 1, counter: 1 }))?.data).toEqual(new Uint8Array(100));
+  await expectBlobs(bucket, ["first"]);
+});
+
+test("a folder with a store of its own is refused, and nothing in it changes", async () => {
+  const bucket = new MemoryBucket();
+  await putOnce(bucket, new CrashDisk(), "remote");
+  const disk = new CrashDisk();
+  const options = { disk, reader: new RecordedNotes(), segmentBytes: SEGMENT_BYTES };
+  const local = await FileStore.open(options);
+  await batchOf([blobOf("local")], ["local"]).appendTo(local);
+  await local.close();
+  const names = await disk.list();
+  for (const readOnly of [true, false]) {
+    await expect(open(bucket, disk, { readOnly })).rejects.toThrow("holds another store than");
+  }
+  expect(await disk.list()).toEqual(names);
+  const again = await FileStore.open({ ...options, reader: new RecordedNotes() });
+  expect(await again.get(hashOf(blobOf("local")))).toEqual(blobOf("local"));
+  await again.close();
+});
+
+test("two folders that were readers' do not take each other for the same owner", async () => {
+  const bucket = new MemoryBucket();
+  await putOnce(bucket, new CrashDisk(), "first");
+  const disks = [new CrashDisk(), new CrashDisk()];
+  for (const disk of disks) await (await open(bucket, disk, { readOnly: true })).close();
+  const first = await open(bucket, disks[0]);
+  const log = new Promise<string>((resolve) => {
+    void open(bucket, disks[1], { log: (_, message) => resolve(message) }).then(async (second) => {
+      resolve("not asked to wait");
+      await second.close();
+    });
+  });
+  expect(await log).toContain("is in use by test: waiting");
+  await first.close();
 });

@@ -16,6 +16,8 @@ import { endOf, type PackPart, type RemoteSegment } from "./remote-segment.ts";
 /** Moments closer to each other count as one: what `lag` says may be this much too long. */
 const LAG_STEP_MS = 50;
 
+const NO_FRAMES = { lastSequence: 0, lastChecksum: 0 };
+
 /** A segment of the local log, as far as it is durable. */
 export interface LocalSegment {
   readonly number: number;
@@ -114,6 +116,8 @@ export class RemoteLog implements LogWatcher {
       entry.sentEnd = remote === undefined ? 0 : endOf(remote);
       this.dirtyBytes += entry.end - Math.max(entry.sentEnd, FIRST_FRAME_OFFSET);
     });
+    // A frame that was given up elsewhere, and that this log goes on from, is in a pack already.
+    if (this.local.length === 0) this.storedSequence = sequence;
     if (this.dirtyBytes > 0) this.#moments.push({ sequence, atMs: this.#clock.nowMs() });
   }
 
@@ -201,7 +205,7 @@ export class RemoteLog implements LogWatcher {
   ): void {
     const before = this.remote.get(entry.number);
     const entriesChecksum = crc32(frames.entries, before?.entriesChecksum ?? 0);
-    const { lastSequence, lastChecksum } = frames;
+    const { lastSequence, lastChecksum } = frames.lastSequence > 0 ? frames : (before ?? NO_FRAMES);
     const changes = { entriesChecksum, lastSequence, lastChecksum };
     if (before !== undefined) {
       this.#replace(entry, { ...before, ...changes, parts: [...before.parts, part] });
@@ -218,7 +222,7 @@ export class RemoteLog implements LogWatcher {
     } else {
       throw new Error("the first part of a segment has its header");
     }
-    this.storedSequence = lastSequence;
+    this.storedSequence = Math.max(this.storedSequence, lastSequence);
     this.#storedBytes += part.end - Math.max(part.start, FIRST_FRAME_OFFSET);
   }
 

@@ -209,29 +209,40 @@ export class Uploader {
   }
 
   async #sendPart(entry: LocalSegment, start: number, end: number): Promise<StoredPart> {
-    const { objects, storeId, frameSeed } = this.#options;
+    const { storeId, frameSeed } = this.#options;
     const room = packRoom(end - start);
     const body = room.subarray(PACK_BODY_OFFSET, PACK_BODY_OFFSET + end - start);
     const count = await entry.file.read(body, start);
-    const frames = framesOf(body, start, entry.number, frameSeed);
+    const frames = framesOf(body, start, entry.number, frameSeed, entry.lastSequence);
     if (count < body.length || frames === undefined) {
       throw new Error(
         `segment ${entry.number} of the local log is damaged between ${start} and ${end}`,
       );
     }
     const header = start === 0 ? decodeSegmentHeader(storeId, body) : undefined;
-    const id = this.nextId();
-    const what = { storeId, segmentNumber: entry.number, start, ...id };
-    const pack = encodePack(room, end - start, frames, what);
-    await this.#persistently(async () => {
-      await this.#options.lease.whenValid();
-      await objects.putIfAbsent(packKey(id), pack).catch((error: unknown) => {
-        // The answer of an attempt before this one was lost: nobody else uses this name.
-        if (objectFaultCode(error) !== "exists") throw error;
-      });
-    });
     const entryCount = frames.entries.length / BLOB_ENTRY_BYTES;
-    return { part: { ...id, start, end, entryCount }, frames, header };
+    for (;;) {
+      const id = this.nextId();
+      const what = { storeId, segmentNumber: entry.number, start, ...id };
+      const pack = encodePack(room, end - start, frames, what);
+      const isStored = await this.#persistently(async () => this.#putPack(packKey(id), pack));
+      if (isStored) return { part: { ...id, start, end, entryCount }, frames, header };
+    }
+  }
+
+  /** False: something else has this name. */
+  async #putPack(key: string, pack: Uint8Array): Promise<boolean> {
+    const { objects, lease } = this.#options;
+    await lease.whenValid();
+    try {
+      await objects.putIfAbsent(key, pack);
+      return true;
+    } catch (error) {
+      if (objectFaultCode(error) !== "exists") throw error;
+    }
+    // Ours, when the answer of an attempt before this one was lost.
+    const { data } = await objects.get(key);
+    return Buffer.compare(data, pack) === 0;
   }
 
   #persistently<T>(action: () => Promise<T>): Promise<T> {
@@ -271,21 +282,19 @@ export class Uploader {
   }
 
   #merge(entry: LocalSegment, parts: readonly PackPart[]): void {
+    if (this.#isStopped) return;
     this.#isMerging = true;
-    const start = parts[0].start;
-    const end = parts[parts.length - 1].end;
-    this.#run(
-      this.#sendPart(entry, start, end)
-        .then(({ part }) => {
-          const { log, garbage } = this.#options;
-          if (log.merged(entry, parts, part)) garbage.replaced(parts.map(packKey));
-          else garbage.replaced([packKey(part)]);
-        })
-        .finally(() => {
-          this.#isMerging = false;
-          this.#completeFirst();
-        }),
-    );
+    const merging = this.#sendMerged(entry, parts).finally(() => {
+      this.#isMerging = false;
+    });
+    this.#run(merging.then(() => this.#completeFirst()));
+  }
+
+  async #sendMerged(entry: LocalSegment, parts: readonly PackPart[]): Promise<void> {
+    const { log, garbage } = this.#options;
+    const { part } = await this.#sendPart(entry, parts[0].start, parts[parts.length - 1].end);
+    if (log.merged(entry, parts, part)) garbage.replaced(parts.map(packKey));
+    else garbage.replaced([packKey(part)]);
   }
 
   /** Names everything that is stored; the packs that it no longer names are garbage after that. */
