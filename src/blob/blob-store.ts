@@ -267,6 +267,11 @@ export interface BlobStore {
    * @param isRemote not before another machine would find it in the object store
    */
   confirm?(isRemote: boolean): Promise<void> | undefined;
+  /**
+   * Said before the volumes are closed: what waits for the object store does so for a bounded time
+   * from now on, and is then rejected as `unavailable`. `close` ends in bounded time, too.
+   */
+  beginClosing?(): void;
   /** Rejects with a StoreFault when what was appended before may not be durable. */
   barrier(): Promise<void>;
 

@@ -296,9 +296,15 @@ export class CasStore {
     return this.store.statistics.appendedBytes > 0 || states.some((state) => !state.isClean);
   }
 
+  /** Before volumes are closed that others hold: what that waits for is bounded from now on. */
+  beginClosing(): void {
+    this.store.beginClosing?.();
+  }
+
   /** Closes volumes that are still open, and lets go of the store. */
   async close(): Promise<void> {
     this.#isClosing = true;
+    this.beginClosing();
     const volumes = [...this.#open.values()];
     const results = await Promise.allSettled(volumes.map((volume) => volume.close()));
     await this.#checkpointing;

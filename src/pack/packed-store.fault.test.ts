@@ -1,16 +1,19 @@
 import { expect, test } from "vitest";
 import { FrameArena } from "../arena/frame-arena.ts";
 import { batchOf, blobOf, RecordedNotes } from "../blob/blob-store.compliance.ts";
-import { CrashDisk } from "../blob/crash-disk.testing.ts";
+import { CrashDisk, type CrashDiskOptions } from "../blob/crash-disk.testing.ts";
 import { FileStore } from "../blob/file-store.ts";
 import { hashOf } from "../blob/hash.ts";
 import { CasStore } from "../cas/cas-store.ts";
 import { FaultObjectStore } from "../object/fault-object-store.ts";
 import { MemoryBucket, MemoryObjectStore } from "../object/memory-object-store.ts";
+import { ObjectFault } from "../object/object-store.ts";
 import { BlockRequest, BlockStatus, type Durability } from "../storage/block-storage.ts";
 import { copyBucket } from "./crash-check.testing.ts";
 import { settle, TestClock } from "./clock.testing.ts";
-import { openPackedStore, type PackedStoreOptions } from "./open-packed-store.ts";
+import { openPackedStore } from "./open-packed-store.ts";
+import type { PackedStoreOptions } from "./packed-store-options.ts";
+import { decodePackHeader } from "./pack-format.ts";
 import type { PackedStore } from "./packed-store.ts";
 
 const SEGMENT_BYTES = 64 * 1024;
@@ -295,4 +298,139 @@ test("a local store becomes one in an object store, with all that it had", async
   expect(notes.imageText).toBe("to 89");
   expect(notes.notes).toHaveLength(10);
   for (const blob of blobs) expect(await elsewhere.get(hashOf(blob))).toEqual(blob);
+});
+
+/** Holds up the packs that are put together from all parts of a segment. */
+class MergeHolder extends MemoryObjectStore {
+  readonly gate = Promise.withResolvers<void>();
+  merges = 0;
+
+  override async putIfAbsent(key: string, data: Uint8Array): Promise<string> {
+    const header = decodePackHeader(data);
+    if (header?.start === 0 && header.end > SEGMENT_BYTES / 2) {
+      this.merges++;
+      await this.gate.promise;
+      throw new ObjectFault("unavailable", "the answer is lost");
+    }
+    return super.putIfAbsent(key, data);
+  }
+}
+
+test("merging ends when another has taken over meanwhile", async () => {
+  const bucket = new MemoryBucket();
+  const clock = new TestClock();
+  const objects = new MergeHolder(bucket);
+  const disk = await openDisk({ objects, clock, uploadIntervalMs: 1, packBytes: 1 });
+  for (let block = 0; objects.merges === 0 && block < 64; block++) {
+    await disk.request("write", block, 1 + block).done;
+    await clock.advance(100, 50);
+  }
+  expect(objects.merges).toBe(1);
+  await open({ objects: new MemoryObjectStore(bucket), clock, takeOver: true });
+  await clock.advance(30_000, 500);
+  expect(disk.cas.store.remote?.fenced).toMatch(/must stop writing/);
+  objects.gate.resolve();
+  // A merge that began again and again would let nothing else happen.
+  await clock.advance(30_000, 500);
+  expect(objects.merges).toBe(1);
+});
+
+async function endsWithin(
+  clock: TestClock,
+  durationMs: number,
+  work: Promise<void>,
+): Promise<boolean> {
+  const ended = { is: false };
+  const end = (): void => {
+    ended.is = true;
+  };
+  work.then(end, end);
+  for (let ms = 0; !ended.is && ms < durationMs; ms += 500) await clock.advance(500);
+  return ended.is;
+}
+
+test.each(["durable", "remote"] as const)(
+  "%s: a stop while the store is away ends, and what waits is refused",
+  async (durability) => {
+    const bucket = new MemoryBucket();
+    const clock = new TestClock();
+    const objects = new FaultObjectStore(new MemoryObjectStore(bucket));
+    const disk = await openDisk({ objects, clock, maxDirtyBytes: 64 * 1024 }, durability);
+    const before = disk.request("write", 0, 1);
+    await clock.advance(3000, 100);
+    expect(await before.done).toBe(BlockStatus.ok);
+
+    objects.decide = () => "unavailable";
+    const writes: Request[] = [];
+    for (let count = 0; count < 32; count++) {
+      writes.push(disk.request("write", 1 + count, 2 + count));
+      await settle(2);
+    }
+    // Longer than the lease: it is not certain any more.
+    if (durability === "remote") await clock.advance(100_000, 1000);
+    expect(writes.at(-1)?.isDone).toBe(false);
+    disk.cas.beginClosing();
+    await clock.advance(29_000, 500);
+    expect(writes.at(-1)?.isDone).toBe(false);
+    await clock.advance(2000, 500);
+    expect(await writes.at(-1)?.done).toBe(BlockStatus.unavailable);
+    expect(await endsWithin(clock, 50_000, disk.cas.close())).toBe(true);
+  },
+);
+
+test("a packed store with appends that wait closes within its time", async () => {
+  const clock = new TestClock();
+  const objects = new FaultObjectStore(new MemoryObjectStore(new MemoryBucket()));
+  const store = await open({ objects, clock, maxDirtyBytes: 1, closeTimeoutMs: 10_000 });
+  objects.decide = () => "unavailable";
+  await batchOf([blobOf("fits")], ["note"]).appendTo(store);
+  const waiting = batchOf([blobOf("waits")], ["note"]).appendTo(store);
+  const refused = expect(waiting).rejects.toThrow("is away, and the store stops");
+  const closing = store.close();
+  expect(await endsWithin(clock, 20_000, closing)).toBe(true);
+  await refused;
+  await closing;
+});
+
+test("a frame that was given up does not count as the one that took its number", async () => {
+  const bucket = new MemoryBucket();
+  const clock = new TestClock();
+  const faults: CrashDiskOptions = {};
+  const disk = new CrashDisk(faults);
+  const objects = new FaultObjectStore(new MemoryObjectStore(bucket), () => undefined);
+  const store = await open({ objects, clock, disk });
+  objects.decide = () => new Promise<never>(() => {});
+  const notes: string[] = [];
+  const append = async (note: string, lengthBytes: number): Promise<void> => {
+    await batchOf([blobOf(note, lengthBytes)], [note]).appendTo(store);
+    notes.push(note);
+  };
+  while (store.statistics.appendedBytes < 50_000) await append(`before ${notes.length}`, 1900);
+  faults.fault = (_operation, kind) => (kind === "sync" ? "EIO" : undefined);
+  await expect(append("failed", 300)).rejects.toThrow("EIO");
+  delete faults.fault;
+  // Too long for the segment: the next one begins with it.
+  await append("after", 16_000);
+  disk.crashNow();
+  const left = disk.reboot({ random: () => 0, lastWriteSectors: Infinity });
+  // Without its footer the segment seems to end with the frame that was given up.
+  const segment = await left.open("segment-00000001");
+  await segment.writeDurably(new Uint8Array(SECTOR_BYTES), SEGMENT_BYTES - SECTOR_BYTES);
+
+  const headStored = Promise.withResolvers<undefined>();
+  let packs = 0;
+  const watched = new FaultObjectStore(new MemoryObjectStore(bucket), ({ operation, key }) => {
+    if (operation === "get" || operation === "list") return undefined;
+    if (key === "head") headStored.resolve(undefined);
+    return key.startsWith("packs/") && ++packs === 2 ? headStored.promise : undefined;
+  });
+  const again = await open({ objects: watched, clock, disk: left });
+  await clock.advance(20_000, 250);
+  const closing = again.close();
+  await clock.advance(20_000, 250);
+  await closing;
+  const found = new RecordedNotes();
+  await open({ objects: new MemoryObjectStore(bucket), clock, reader: found });
+  expect(packs).toBeGreaterThan(1);
+  expect(found.notes).toEqual(notes);
 });

@@ -60,7 +60,7 @@ export class PackedStore implements BlobStore {
       this.#passQueued();
       this.#evict();
     };
-    remote.onFault = () => this.#failQueued();
+    remote.onRefusal = () => this.#failQueued();
   }
 
   get fault(): StoreFault | undefined {
@@ -102,6 +102,9 @@ export class PackedStore implements BlobStore {
       queueMicrotask(() => batch.failed(fault));
     } else if (this.#queue.length === 0 && remote?.maySend(this.#parts.maxDirtyBytes) === true) {
       inner.append(batch);
+    } else if (remote?.refusal !== undefined) {
+      const { refusal } = remote;
+      queueMicrotask(() => batch.failed(refusal));
     } else {
       this.#queue.push({ kind: "batch", batch });
       this.#wait();
@@ -168,7 +171,10 @@ export class PackedStore implements BlobStore {
   }
 
   #failQueued(): void {
-    const fault = this.#refusal() ?? new StoreFault("unavailable", `${this.description} failed`);
+    const fault =
+      this.#refusal() ??
+      this.#parts.remote?.refusal ??
+      new StoreFault("unavailable", `${this.description} failed`);
     for (const queued of this.#queue.splice(0)) {
       if (queued.kind === "batch") queued.batch.failed(fault);
       else queued.run();
@@ -244,12 +250,17 @@ export class PackedStore implements BlobStore {
     return this.#parts.inner.scrub(cursor, found, progress);
   }
 
+  beginClosing(): void {
+    this.#parts.remote?.beginClosing();
+  }
+
   /** Sends what is left, and lets the next owner have the store at once. */
   async close(): Promise<void> {
     const { inner, remote, reader, cache, markClean, release } = this.#parts;
     try {
       if (remote !== undefined && this.fault === undefined) {
-        while (this.#queue.length > 0 && this.fault === undefined) await remote.nextHead();
+        remote.beginClosing();
+        while (this.#queue.length > 0 && remote.refusal === undefined) await remote.nextHead();
         await inner.barrier();
         await markClean(await remote.sendAll());
       }

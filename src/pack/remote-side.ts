@@ -36,12 +36,16 @@ export class RemoteSide {
   fault: StoreFault | undefined;
   /** Called when a head is stored. */
   onHead: () => void = () => {};
-  /** Called once, when the store has another owner. */
-  onFault: () => void = () => {};
+  /** Called when nothing can wait for the object store any more: see `refusal`. */
+  onRefusal: () => void = () => {};
   readonly #parts: RemoteSideParts;
   #trouble: ObjectFault | undefined;
   #head: Head | undefined;
-  #waiters: Waiter[] = [];
+  readonly #waiters = new Set<Waiter>();
+  /** Of the clock: a stop waits no longer; undefined: none has begun. */
+  #deadlineMs: number | undefined;
+  /** Set when that time has passed: nothing waits for the object store any more. */
+  #outOfTime: StoreFault | undefined;
 
   constructor(parts: RemoteSideParts) {
     this.#parts = parts;
@@ -75,8 +79,25 @@ export class RemoteSide {
     return this.#parts.lease.isValid && this.#parts.log.dirtyBytes < maxDirtyBytes;
   }
 
+  /** Why nothing can wait for the object store; undefined: it can. */
+  get refusal(): StoreFault | undefined {
+    return this.fault ?? this.#outOfTime;
+  }
+
   whenLeaseHolds(): Promise<void> {
-    return this.#parts.lease.whenValid();
+    if (this.refusal !== undefined) return Promise.reject(this.refusal);
+    return new Promise((resolve, reject) => {
+      const waiter = { sequence: Infinity, resolve, reject };
+      this.#waiters.add(waiter);
+      const done = (action: () => void): void => {
+        this.#waiters.delete(waiter);
+        action();
+      };
+      this.#parts.lease.whenValid().then(
+        () => done(resolve),
+        (error: unknown) => done(() => reject(this.fault ?? error)),
+      );
+    });
   }
 
   /** See `BlobStore.confirm`. */
@@ -84,14 +105,12 @@ export class RemoteSide {
     if (this.fault !== undefined) return Promise.reject(this.fault);
     const { lease, log, uploader } = this.#parts;
     if (isRemote && log.headSequence < log.durableSequence) {
+      if (this.refusal !== undefined) return Promise.reject(this.refusal);
       const sequence = log.durableSequence;
       uploader.hurry(sequence);
-      return new Promise((resolve, reject) => this.#waiters.push({ sequence, resolve, reject }));
+      return new Promise((resolve, reject) => this.#waiters.add({ sequence, resolve, reject }));
     }
-    if (lease.isValid) return undefined;
-    return lease.whenValid().catch((error: unknown) => {
-      throw this.fault ?? error;
-    });
+    return lease.isValid ? undefined : this.whenLeaseHolds();
   }
 
   /** Everything that is durable here is wanted in the store. */
@@ -101,21 +120,20 @@ export class RemoteSide {
 
   /** Resolves when another head is stored, or none will be. */
   async nextHead(): Promise<void> {
-    if (this.fault !== undefined) return;
+    if (this.refusal !== undefined) return;
     const sequence = this.#parts.log.headSequence + 1;
     this.hurry();
     await new Promise<void>((resolve) => {
-      this.#waiters.push({ sequence, resolve, reject: () => resolve() });
+      this.#waiters.add({ sequence, resolve, reject: () => resolve() });
     });
   }
 
   headStored(head: Head): void {
     this.#head = head;
-    const waiting = this.#waiters;
-    this.#waiters = [];
-    for (const waiter of waiting) {
-      if (waiter.sequence <= head.sequence) waiter.resolve();
-      else this.#waiters.push(waiter);
+    for (const waiter of this.#waiters) {
+      if (waiter.sequence > head.sequence) continue;
+      this.#waiters.delete(waiter);
+      waiter.resolve();
     }
     this.onHead();
   }
@@ -144,17 +162,38 @@ export class RemoteSide {
     logMessage("error", message);
     uploader.stop();
     lease.lose(reason);
-    const waiting = this.#waiters;
-    this.#waiters = [];
-    for (const { reject } of waiting) reject(this.fault);
-    this.onFault();
+    this.#refuse(this.fault);
+  }
+
+  #refuse(fault: StoreFault): void {
+    const waiting = [...this.#waiters];
+    this.#waiters.clear();
+    for (const { reject } of waiting) reject(fault);
+    this.onRefusal();
+  }
+
+  /** A stop has begun: from now on everything together waits for `closeTimeoutMs` at most. */
+  beginClosing(): void {
+    const { clock, closeTimeoutMs, abort, description } = this.#parts;
+    if (this.#deadlineMs !== undefined) return;
+    this.#deadlineMs = clock.nowMs() + closeTimeoutMs;
+    void clock.sleep(closeTimeoutMs, abort.signal).then(() => {
+      if (abort.signal.aborted || this.fault !== undefined) return;
+      this.#outOfTime = new StoreFault(
+        "unavailable",
+        `${description} is away, and the store stops`,
+      );
+      this.#refuse(this.#outOfTime);
+    });
   }
 
   /** Sends everything that is durable here. False: the object store was away for too long. */
   async sendAll(): Promise<boolean> {
-    const { log, uploader, closeTimeoutMs, garbage } = this.#parts;
+    const { log, uploader, clock, garbage } = this.#parts;
+    this.beginClosing();
     this.hurry();
-    await this.#forAtMost(closeTimeoutMs, uploader.settled());
+    const remainingMs = Math.max(0, (this.#deadlineMs ?? 0) - clock.nowMs());
+    await this.#forAtMost(remainingMs, uploader.settled());
     if (this.fault === undefined && log.headSequence >= log.durableSequence) {
       await garbage.collect(true);
       return true;

@@ -93,6 +93,11 @@ export class ServerStores {
     }
   }
 
+  /** Before everything else of a stop: nothing waits for an object store for long from now on. */
+  beginClosing(): void {
+    this.#pool.beginClosing();
+  }
+
   /** Ends jobs and collections; nothing changes a store by itself any more. */
   async quiesce(): Promise<void> {
     await Promise.all([...this.#apis.values()].map(async (api) => api.cancelJobs()));

@@ -224,6 +224,7 @@ export class Server implements ServerCore {
     // Until now a flood could still be found.
     clearTimeout(this.#unblocking);
     try {
+      this.#stores.beginClosing();
       await this.#stores.quiesce();
       await this.#shelf.close();
     } finally {

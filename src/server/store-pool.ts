@@ -70,6 +70,11 @@ export class StorePool {
     });
   }
 
+  /** The server stops: see `CasStore.beginClosing`. */
+  beginClosing(): void {
+    for (const { cas } of this.#stores.values()) cas.beginClosing();
+  }
+
   /** Closes every store, used or not. */
   close(): Promise<void> {
     return this.#mutex.run(async () => {
