@@ -83,6 +83,8 @@ export class OwnPin {
   readonly #options: OwnPinOptions;
   #pin: ReaderPin;
   #etag = "";
+  /** One put after the other: each replaces the version of the one before. */
+  #putting: Promise<void> = Promise.resolve();
 
   private constructor(options: OwnPinOptions) {
     this.#options = options;
@@ -94,18 +96,32 @@ export class OwnPin {
   static async set(options: OwnPinOptions): Promise<OwnPin> {
     const pin = new OwnPin(options);
     pin.#etag = await options.objects.putIfAbsent(readerKey(options.id), encode(pin.#pin));
+    void pin.#keep();
     return pin;
   }
 
   /** What only older heads name may be deleted. */
-  async reads(head: number): Promise<void> {
-    await this.#put({ ...this.#pin, head, counter: this.#pin.counter + 1 });
-    void this.#keep();
+  reads(head: number): Promise<void> {
+    return this.#inTurn(async () => this.#put(head));
   }
 
-  async #put(next: ReaderPin): Promise<void> {
+  #inTurn(action: () => Promise<void>): Promise<void> {
+    const done = this.#putting.then(action);
+    this.#putting = done.catch(() => undefined);
+    return done;
+  }
+
+  async #put(head: number): Promise<void> {
     const { objects, id } = this.#options;
-    this.#etag = await objects.putIfMatch(readerKey(id), encode(next), this.#etag);
+    const next = { ...this.#pin, head, counter: this.#pin.counter + 1 };
+    try {
+      this.#etag = await objects.putIfMatch(readerKey(id), encode(next), this.#etag);
+    } catch (error) {
+      if (objectFaultCode(error) !== "changed") throw error;
+      // Only we write it: a version that is there is one whose answer was lost.
+      const { etag } = await objects.get(readerKey(id));
+      this.#etag = await objects.putIfMatch(readerKey(id), encode(next), etag);
+    }
     this.#pin = next;
   }
 
@@ -115,23 +131,14 @@ export class OwnPin {
       await clock.sleep(durationMs / RENEWALS_PER_PIN, signal);
       if (signal.aborted) return;
       try {
-        await persistently({ clock, signal }, () => this.#renew());
+        await persistently({ clock, signal }, async () =>
+          this.#inTurn(async () => this.#put(this.#pin.head)),
+        );
       } catch (error) {
         if (!(error instanceof ObjectFault) || signal.aborted) return;
         onLost();
         return;
       }
-    }
-  }
-
-  async #renew(): Promise<void> {
-    try {
-      await this.#put({ ...this.#pin, counter: this.#pin.counter + 1 });
-    } catch (error) {
-      if (objectFaultCode(error) !== "changed") throw error;
-      // Only we write it: a version that is there is one whose answer was lost.
-      const { objects, id } = this.#options;
-      this.#etag = (await objects.get(readerKey(id))).etag;
     }
   }
 
