@@ -1,5 +1,5 @@
 import { existsSync, readFileSync, statSync } from "node:fs";
-import { mkdir, rename, writeFile } from "node:fs/promises";
+import { rename, writeFile } from "node:fs/promises";
 import { hostname } from "node:os";
 import { join } from "node:path";
 import type { NoteReader } from "../blob/blob-store.ts";
@@ -87,7 +87,7 @@ async function openRemote(path: string, remote: RemotePlace, reader: NoteReader,
   const { openObjectStore } = await import("../object/open-object-store.ts");
   const { openPackedStore } = await import("../pack/open-packed-store.ts");
   const { settings, front, readOnly } = remote;
-  await mkdir(path, { recursive: true, mode: 0o700 }).catch(() => undefined);
+  const disk = await NodeDisk.open(path);
   const unlock = await lockStore(path);
   const objects = await openObjectStore(settings, {
     retry: { deadlineMs: RETRY_DEADLINE_MS },
@@ -98,10 +98,16 @@ async function openRemote(path: string, remote: RemotePlace, reader: NoteReader,
     if (!(error instanceof ObjectFault)) throw error;
     throw new UsageError(`the object store does not answer: ${error.message}`, { cause: error });
   });
-  const disk = await NodeDisk.open(path);
   const options = { objects, disk, reader, host: hostname(), readOnly, ...front, log, unlock };
   const store = await openPackedStore(options);
-  if (!readOnly) await remember(path, remote);
+  if (!readOnly) {
+    await remember(path, remote).catch((error: unknown) => {
+      log(
+        "warn",
+        `${path}: commands cannot find the object store by this folder: ${String(error)}`,
+      );
+    });
+  }
   return store;
 }
 
