@@ -34,8 +34,12 @@ export async function openFileStore(
   }
 }
 
-/** Of a small disk so many segments are made: one of them is the reserve, another gets emptied. */
-const FEWEST_SEGMENTS = 32;
+/**
+ * Of a small disk so many segments are made: one of them is the reserve, another gets emptied. The
+ * fewer, the larger the reserve: a full disk is freed from it, which takes a deletion, two
+ * checkpoints with the nodes of all that changed, and the first copies.
+ */
+const FEWEST_SEGMENTS = 8;
 const SMALLEST_SEGMENT_BYTES = 1024 * 1024;
 
 /** For a new store: a power of two that fits the disk's size; an old store keeps its own. */
