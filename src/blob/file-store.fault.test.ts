@@ -227,3 +227,35 @@ test("a blob that looks like frames proves nothing about the log", async () => {
     expect(notes.notes[0], `seed ${seed}`).toBe("first");
   }
 });
+
+test("files stay open until a footer is written, also when closing fails", async () => {
+  const options: CrashDiskOptions = {};
+  const disk = new CrashDisk(options);
+  const closed: string[] = [];
+  const create = disk.create.bind(disk);
+  disk.create = async (name) => {
+    const file = await create(name);
+    file.close = async () => void closed.push(name);
+    return file;
+  };
+  const store = await openStore(disk, 32768);
+  const footer = Promise.withResolvers<void>();
+  const writeFooter = vi.spyOn(FooterEntries.prototype, "writeFooter");
+  writeFooter.mockReturnValue(footer.promise);
+  try {
+    for (let frame = 0; writeFooter.mock.calls.length === 0; frame++) {
+      const batch = batchOf([blobOf(`blob ${frame}`, 3000)], ["note"]);
+      batch.durable = false;
+      await batch.appendTo(store);
+    }
+    options.fault = (_operation, kind) => (kind === "sync" ? "EIO" : undefined);
+    const closing = expect(store.close()).rejects.toThrow(/EIO/);
+    await settle();
+    expect(closed).toEqual([]);
+    footer.resolve();
+    await closing;
+    expect(closed).toContain("segment-00000000");
+  } finally {
+    writeFooter.mockRestore();
+  }
+});

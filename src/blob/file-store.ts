@@ -237,7 +237,7 @@ export class FileStore implements BlobStore {
       await this.barrier();
       await this.#log.end();
     } finally {
-      this.#log.stop(new StoreFault("unavailable", `${this.description} is closed`));
+      await this.#log.stop(new StoreFault("unavailable", `${this.description} is closed`));
       await this.#superblock.close();
       await this.#space.close();
       await this.#unlock?.();

@@ -109,15 +109,15 @@ export class SegmentLog {
     });
   }
 
-  /** No append is accepted any more; the reason is what each gets. */
-  stop(fault: StoreFault): void {
+  /** No append is accepted any more, for this reason; resolves when no background write is left. */
+  async stop(fault: StoreFault): Promise<void> {
     this.#fault ??= fault;
+    await Promise.all([this.#zeroAhead.done, this.#sealing]);
   }
 
   /** The log ends here, in good order: opening it again will find all of it, or refuse. */
   async end(): Promise<void> {
-    await this.#zeroAhead.done;
-    await this.#sealing;
+    await Promise.all([this.#zeroAhead.done, this.#sealing]);
     await this.#superblock.update({ durableSequence: this.#syncedSequence });
   }
 

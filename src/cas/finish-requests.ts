@@ -1,9 +1,12 @@
 import { type BlobStore, StoreFault } from "../blob/blob-store.ts";
 import {
+  BlockOperation,
   type BlockRequest,
   BlockStatus,
+  SECTOR_BYTES,
   type StorageStatistics,
 } from "../storage/block-storage.ts";
+import type { WriteGroup } from "./write-group.ts";
 
 type StatusOf = (request: BlockRequest) => BlockStatus;
 
@@ -42,6 +45,20 @@ export function finishConfirmed(
     },
   );
   return undefined;
+}
+
+/**
+ * What becomes of the requests of a group that is in the log of a disk of this size. Holds also
+ * after the group is used for others.
+ */
+export function statusInLog(group: WriteGroup, sizeBytes: number): StatusOf {
+  const failed = group.failedBlocks.size > 0 ? new Set(group.failedBlocks) : undefined;
+  return (request) => {
+    if (request.operation === BlockOperation.flush) return BlockStatus.ok;
+    const isBeyondEnd = (request.lba + request.lengthSectors) * SECTOR_BYTES > sizeBytes;
+    const isFailed = failed !== undefined && group.touches(request, failed);
+    return isBeyondEnd || isFailed ? BlockStatus.writeFault : BlockStatus.ok;
+  };
 }
 
 /** What an initiator is told of a store that did not take its data. */

@@ -1,17 +1,19 @@
 import type { BlobStore, StoreFault } from "../blob/blob-store.ts";
 import {
-  BlockOperation,
   type BlockRequest,
   BlockStatus,
   SECTOR_BYTES,
   type StorageStatistics,
 } from "../storage/block-storage.ts";
-import { finishConfirmed, finishRequests, statusOf } from "./finish-requests.ts";
+import { finishConfirmed, finishRequests, statusInLog, statusOf } from "./finish-requests.ts";
 import { GroupBatch, type GroupOutcome } from "./group-batch.ts";
 import { GroupNames } from "./group-names.ts";
+import { GroupPool } from "./group-pool.ts";
 import { encodeChanges } from "./notes.ts";
+import { faultOf, fillIn, type OldBlock, type OldContent, readOldBlocks } from "./old-blocks.ts";
 import type { VolumeState } from "./volume-state.ts";
-import { WriteGroup } from "./write-group.ts";
+import type { WriteGroup } from "./write-group.ts";
+import { WritebackLimit } from "./writeback-limit.ts";
 
 export interface WriterOptions {
   /** Acknowledge when another machine would find it; see `BlobStore.confirm`. */
@@ -22,14 +24,6 @@ export interface WriterOptions {
   /** Room of a group of writes. */
   readonly groupBytes: number;
 }
-
-/** Reads the old content of a block below the groups given; see VolumeReader. */
-export type OldContent = (
-  block: number,
-  below: number,
-  target: Uint8Array,
-  done: (isRead: boolean) => void,
-) => void;
 
 const RETRY_MS = 1000;
 /** Groups handed to the store and not yet in it: enough that it never waits for the next one. */
@@ -42,8 +36,6 @@ const MOST_WAITING = 16;
  */
 const PIECE_BYTES = 256 * 1024;
 const QUICK_COMMIT_MS = 1;
-/** Acknowledged data begins to become durable long before the limit: nobody waits for all of it. */
-const SYNC_STEP_BYTES = 8 * 1024 * 1024;
 
 /**
  * Collects writes into groups: while some are on their way to the disk, the next one fills. A group
@@ -59,29 +51,30 @@ export class VolumeWriter implements GroupOutcome {
   readonly #memory: Uint8Array;
   readonly #statistics: StorageStatistics;
   readonly #names: GroupNames;
-  readonly #free: WriteGroup[] = [];
+  readonly #limit: WritebackLimit;
+  readonly #pool: GroupPool;
   readonly #freeBatches: GroupBatch[] = [];
   /** Batches that the store has, oldest first; they belong to the first groups. */
   readonly #appended: GroupBatch[] = [];
   #open: WriteGroup | undefined;
   /** The group behind those, while blocks that are written in part get their old content. */
   #completing: WriteGroup | undefined;
-  #oldContent: OldContent = () => {};
+  oldContent: OldContent = () => {};
   /** Called when a group has taken effect. */
   onCommitted: (group: WriteGroup) => void = () => {};
   /** Called when one has not. */
   onFailed: (fault: StoreFault) => void = () => {};
+  /** Acknowledged, and will never be in the store. */
+  lostSectors = 0;
   #held = 0;
-  #idle: (() => void) | undefined;
+  #idle: PromiseWithResolvers<void> | undefined;
   #isNextDue = false;
-  /** An append failed, and not all behind it have come back yet. */
-  #isBroken = false;
+  #isStopped = false;
   /** Acknowledged writes that the store could not take; it is asked again from time to time. */
   #stalled: StoreFault | undefined;
+  #retry: NodeJS.Timeout | undefined;
   /** How long a commit takes, lately. */
   #commitMs = 0;
-  /** Acknowledged since the last group that is to be durable. */
-  #sectorsSinceSync = 0;
 
   constructor(
     state: VolumeState,
@@ -96,14 +89,8 @@ export class VolumeWriter implements GroupOutcome {
     this.#statistics = statistics;
     this.#options = options;
     this.#names = new GroupNames(state.record.blockBytes);
-  }
-
-  set oldContent(oldContent: OldContent) {
-    this.#oldContent = oldContent;
-  }
-
-  get #capacity(): number {
-    return Math.max(4, Math.floor(this.#options.groupBytes / this.#state.record.blockBytes));
+    this.#pool = new GroupPool(state.record.blockBytes, options.groupBytes, MOST_APPENDED);
+    this.#limit = new WritebackLimit(statistics, options.writebackLimitBytes);
   }
 
   write(request: BlockRequest): void {
@@ -148,7 +135,7 @@ export class VolumeWriter implements GroupOutcome {
   /** Makes what was acknowledged so far durable, without anybody waiting for it. */
   sync(): void {
     if (this.#statistics.unsyncedSectors === 0 || this.#stalled !== undefined) return;
-    this.#makeDurable(this.#openGroup());
+    this.#limit.makeDurable(this.#openGroup());
     this.submit();
   }
 
@@ -164,25 +151,7 @@ export class VolumeWriter implements GroupOutcome {
       group.hold(request);
       return;
     }
-    this.#acknowledge(group, request);
-  }
-
-  #acknowledge(group: WriteGroup, request: BlockRequest): void {
-    group.acknowledgedSectors += request.lengthSectors;
-    this.#statistics.unsyncedSectors += request.lengthSectors;
-    this.#sectorsSinceSync += request.lengthSectors;
-    if (this.#sectorsSinceSync * SECTOR_BYTES >= this.#syncStepBytes) this.#makeDurable(group);
-    request.status = BlockStatus.ok;
-    request.completed();
-  }
-
-  get #syncStepBytes(): number {
-    return Math.min(SYNC_STEP_BYTES, this.#options.writebackLimitBytes / 4);
-  }
-
-  #makeDurable(group: WriteGroup): void {
-    group.durable = true;
-    this.#sectorsSinceSync = 0;
+    this.#limit.acknowledge(group, request);
   }
 
   /** Then an acknowledgement waits until the store has made sure that it is ours. */
@@ -191,18 +160,19 @@ export class VolumeWriter implements GroupOutcome {
   }
 
   #isOverLimit(): boolean {
-    const unsynced = this.#statistics.unsyncedSectors * SECTOR_BYTES;
-    return unsynced >= this.#options.writebackLimitBytes || this.groups.length > MOST_WAITING;
+    return this.#limit.isReached || this.groups.length > MOST_WAITING;
   }
 
   /** Acknowledges writes that waited for room, oldest first, as room comes. */
   #admit(): void {
     if (!this.#options.writeback || this.#stalled !== undefined || this.#mayHaveOtherOwner) return;
     for (const group of this.groups) {
+      // What is in these does not go into the store: whoever waits is told so.
+      if (group.failedBlocks.size > 0) return;
       while (!this.#isOverLimit()) {
         const request = group.takeWrite();
         if (request === null) break;
-        this.#acknowledge(group, request);
+        this.#limit.acknowledge(group, request);
       }
     }
   }
@@ -224,9 +194,7 @@ export class VolumeWriter implements GroupOutcome {
 
   #openGroup(blocks = 0): WriteGroup {
     if (this.#open !== undefined) return this.#open;
-    const free = blocks <= this.#capacity ? this.#free.pop() : undefined;
-    const { blockBytes } = this.#state.record;
-    const group = free ?? new WriteGroup(blockBytes, Math.max(blocks, this.#capacity));
+    const group = this.#pool.take(blocks);
     this.groups.push(group);
     this.#open = group;
     return group;
@@ -237,8 +205,7 @@ export class VolumeWriter implements GroupOutcome {
    * store begins to write this one before the next is named.
    */
   submit(): void {
-    if (this.#completing !== undefined || this.#held > 0 || this.#isBroken) return;
-    if (this.#stalled !== undefined) return;
+    if (this.#completing !== undefined || this.#held > 0 || !this.#mayAppend) return;
     const index = this.#appended.length;
     const group = this.groups[index];
     if (group === undefined || index >= MOST_APPENDED) return;
@@ -249,6 +216,12 @@ export class VolumeWriter implements GroupOutcome {
     if (group.isEmpty) this.#drop(group);
     else this.#complete(group, index);
     if (this.groups.length > this.#appended.length) this.#submitNext();
+  }
+
+  /** Not while a group that failed is to be tried again, nor before all behind it have come back. */
+  get #mayAppend(): boolean {
+    if (this.#stalled !== undefined || this.#isStopped) return false;
+    return this.#appended.every(({ cancelled }) => cancelled === undefined);
   }
 
   #submitNext(): void {
@@ -263,38 +236,39 @@ export class VolumeWriter implements GroupOutcome {
   #drop(group: WriteGroup): void {
     this.groups.splice(this.groups.indexOf(group), 1);
     if (group === this.#open) this.#open = undefined;
-    group.reset();
-    const isUsual = group.capacity === this.#capacity;
-    if (isUsual && this.#free.length < MOST_APPENDED) this.#free.push(group);
+    this.#pool.give(group);
   }
 
   /** Blocks that are written in part get the rest from what is stored. */
   #complete(group: WriteGroup, below: number): void {
     this.#completing = group;
-    let waiting = 1;
-    const finished = (): void => {
-      if (--waiting > 0) return;
+    readOldBlocks(group, below, this.oldContent, this.#store, (blocks) => {
       this.#completing = undefined;
-      this.#append(group);
-    };
-    group.forEachIncomplete((block, slot) => {
-      waiting++;
-      const old = new Uint8Array(group.blockBytes);
-      this.#oldContent(block, below, old, (isRead) => {
-        if (isRead) group.complete(slot, old, 0);
-        else group.failedBlocks.add(block);
-        finished();
-      });
+      this.#completed(group, blocks);
     });
-    if (waiting > 1) this.#store.submit();
-    finished();
+  }
+
+  /**
+   * Meanwhile a group before this one may have failed, and must be tried again first: then what was
+   * read is forgotten, as by then it may be something else.
+   */
+  #completed(group: WriteGroup, blocks: readonly OldBlock[]): void {
+    if (!this.#mayAppend || this.groups[this.#appended.length] !== group) {
+      this.submit();
+      this.#wake();
+      return;
+    }
+    const fault = group.acknowledgedSectors > 0 ? faultOf(blocks) : undefined;
+    if (fault !== undefined) return this.#setBack(group, fault);
+    fillIn(group, blocks);
+    return this.#append(group);
   }
 
   #append(group: WriteGroup): void {
     // A rollback may have made the volume smaller while the group waited.
     group.cutTo(this.#state.record.sizeBytes);
     for (const block of group.failedBlocks) group.slots.delete(block);
-    const batch = this.#freeBatches.pop() ?? new GroupBatch(this.#capacity, this);
+    const batch = this.#freeBatches.pop() ?? new GroupBatch(this.#pool.capacity, this);
     batch.begin(group);
     this.#names.nameBlocks(group, batch);
     if (group.hasChanges) {
@@ -314,20 +288,12 @@ export class VolumeWriter implements GroupOutcome {
     if (note !== undefined) this.#state.apply(note);
     this.#commitMs += (performance.now() - batch.beganMs - this.#commitMs) / 16;
     this.onCommitted(group);
-    const { failedBlocks } = group;
-    const failed = failedBlocks.size > 0 ? new Set(failedBlocks) : undefined;
-    const sectors = this.#state.record.sizeBytes / SECTOR_BYTES;
-    if (batch.durable) this.#statistics.unsyncedSectors = this.#acknowledgedBehind(group);
+    const statusFor = statusInLog(group, this.#state.record.sizeBytes);
+    if (batch.durable) this.#limit.durable(group, this.groups);
     const first = group.releaseRequests();
     this.#release(batch);
     this.#drop(group);
-    this.#finish(first, (request) => {
-      const isFlush = request.operation === BlockOperation.flush;
-      if (isFlush) return BlockStatus.ok;
-      const isBeyondEnd = request.lba + request.lengthSectors > sectors;
-      const isFailed = failed !== undefined && group.touches(request, failed);
-      return isBeyondEnd || isFailed ? BlockStatus.writeFault : BlockStatus.ok;
-    });
+    this.#finish(first, statusFor);
     this.#admit();
     this.submit();
     this.#wake();
@@ -339,35 +305,42 @@ export class VolumeWriter implements GroupOutcome {
     this.#freeBatches.push(batch);
   }
 
-  /** A durable group makes what came before it durable; what is in later groups is not. */
-  #acknowledgedBehind(group: WriteGroup): number {
-    let sectors = 0;
-    for (const later of this.groups) if (later !== group) sectors += later.acknowledgedSectors;
-    return sectors;
-  }
-
   /**
    * The group is not in the log, and none that was handed over after it may be. What was
    * acknowledged already is kept, and tried again.
    */
   failed(batch: GroupBatch, fault: StoreFault): void {
     const { group } = batch;
-    if (!this.#isBroken) this.onFailed(fault);
-    const first = group.releaseRequests();
+    if (batch.cancelled === undefined) this.onFailed(fault);
+    const index = this.#appended.indexOf(batch);
     this.#release(batch);
-    for (const behind of this.#appended) behind.cancelled ??= fault;
-    this.#isBroken = this.#appended.length > 0;
-    if (group.acknowledgedSectors > 0 && fault.kind !== "unavailable") this.#stall(fault);
-    else this.#drop(group);
-    finishRequests(first, () => statusOf(fault), this.#statistics);
+    for (const behind of this.#appended.slice(index)) behind.cancelled ??= fault;
+    this.#setBack(group, fault);
+  }
+
+  #setBack(group: WriteGroup, fault: StoreFault): void {
+    const isKept = group.acknowledgedSectors > 0 && fault.kind !== "unavailable";
+    if (isKept) {
+      this.#stall(fault);
+      finishRequests(group.releaseRequests(), () => statusOf(fault), this.#statistics);
+    } else {
+      this.#lose(group, statusOf(fault));
+    }
     this.submit();
     this.#wake();
   }
 
+  #lose(group: WriteGroup, status: BlockStatus): void {
+    this.lostSectors += group.acknowledgedSectors;
+    const first = group.releaseRequests();
+    this.#drop(group);
+    finishRequests(first, () => status, this.#statistics);
+  }
+
   #stall(fault: StoreFault): void {
-    if (this.#stalled !== undefined) return;
+    if (this.#stalled !== undefined || this.#isStopped) return;
     this.#stalled = fault;
-    setTimeout(() => {
+    this.#retry = setTimeout(() => {
       this.#stalled = undefined;
       this.submit();
     }, RETRY_MS).unref();
@@ -377,14 +350,21 @@ export class VolumeWriter implements GroupOutcome {
     finishConfirmed(this.#store, this.#options.remote, first, statusFor, this.#statistics);
   }
 
-  /** No group is begun until `release`; resolves when none is under way. */
+  /**
+   * No group is begun until `release`; resolves when none is under way. Rejects with a StoreFault,
+   * and holds nothing, when acknowledged writes wait for another try: they belong before what the
+   * caller is about to do.
+   */
   async hold(): Promise<void> {
     this.#held++;
-    while (this.#completing !== undefined || this.#appended.length > 0) {
-      await new Promise<void>((resolve) => {
-        this.#idle = resolve;
-      });
+    let fault = this.#stalled;
+    while (this.#isUnderWay) {
+      await this.#nextEnd();
+      fault ??= this.#stalled;
     }
+    if (fault === undefined) return;
+    this.release();
+    throw fault;
   }
 
   release(): void {
@@ -392,9 +372,28 @@ export class VolumeWriter implements GroupOutcome {
     this.submit();
   }
 
+  /**
+   * Hands nothing more to the store: by the time that it would take it, others may have written
+   * there. Resolves when all that it was handed is in it or is not, and drops the rest.
+   */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    clearTimeout(this.#retry);
+    while (this.#isUnderWay) await this.#nextEnd();
+    while (this.groups.length > 0) this.#lose(this.groups[0], BlockStatus.unavailable);
+  }
+
+  get #isUnderWay(): boolean {
+    return this.#completing !== undefined || this.#appended.length > 0;
+  }
+
+  #nextEnd(): Promise<void> {
+    this.#idle ??= Promise.withResolvers<void>();
+    return this.#idle.promise;
+  }
+
   #wake(): void {
-    const idle = this.#idle;
+    this.#idle?.resolve();
     this.#idle = undefined;
-    idle?.();
   }
 }

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { FrameArena } from "../arena/frame-arena.ts";
+import { type BlobStore, StoreFault } from "../blob/blob-store.ts";
 import { CrashDisk } from "../blob/crash-disk.testing.ts";
 import { FileStore } from "../blob/file-store.ts";
 import { MemoryMedium, MemoryStore } from "../blob/memory-store.ts";
@@ -251,6 +252,27 @@ test("says when the disk is full, keeps what was acknowledged, and goes on when 
     expect(await finish(testDisk, [testDisk.write(0, 8, 255)])).toEqual([BlockStatus.ok]);
   });
   await store.close();
+});
+
+test("a remote volume closes when its store gives up, and says what is where", async () => {
+  const away = new StoreFault("unavailable", "the object store does not answer");
+  for (const refused of ["confirm", "append"]) {
+    const store = await openInMemory();
+    await store.createVolume("disk", MIB);
+    const arena = testArena();
+    const volume = store.openVolume("disk", { memory: arena.bytes, durability: "remote" });
+    const inMemory: BlobStore = store.store;
+    Object.assign(inMemory, { remote: { dirtyBytes: 8192 } });
+    if (refused === "confirm") inMemory.confirm = () => Promise.reject(away);
+    else inMemory.append = (batch) => queueMicrotask(() => batch.failed(away));
+    const testDisk = new TestDisk(volume, arena);
+    const write = testDisk.write(0, 8, 1);
+    await expect(volume.close()).rejects.toThrow(
+      /^volume disk .* is not available; 8192 bytes of the store are on this machine alone$/,
+    );
+    expect([write.completions, write.status]).toEqual([1, BlockStatus.unavailable]);
+    await inMemory.close();
+  }
 });
 
 test("reads ahead of a sequential reader", async () => {

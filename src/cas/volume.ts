@@ -67,6 +67,8 @@ export class Volume implements BlockStorage {
   #last: BlockRequest | null = null;
   #isSubmitting = false;
   #closing: Promise<void> | undefined;
+  /** What is handed over after this is refused. */
+  #lastFlush: DrainRequest | undefined;
   #isClosed = false;
 
   constructor(
@@ -202,6 +204,7 @@ export class Volume implements BlockStorage {
         break;
       case BlockOperation.flush:
         this.writer.flush(request);
+        if (request === this.#lastFlush) this.#isClosed = true;
         break;
     }
   }
@@ -231,42 +234,61 @@ export class Volume implements BlockStorage {
 
   /** Resolves when every write handed over before is durable. Rejects when one is not. */
   async drain(): Promise<void> {
-    const request = new DrainRequest();
-    this.flush(request);
-    this.submit();
-    await request.done;
+    const status = await this.#flushed(new DrainRequest());
+    if (status !== BlockStatus.ok) throw this.#notStored(status);
   }
 
+  #flushed(request: DrainRequest): Promise<BlockStatus> {
+    this.flush(request);
+    this.submit();
+    return request.done;
+  }
+
+  /** Rejects when something that was written is not stored. Nothing is written afterwards. */
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
   }
 
   async #close(): Promise<void> {
-    this.submit();
     clearInterval(this.#timer);
-    const drained = await this.drain().then(
-      () => undefined,
-      (error: unknown) => error,
-    );
+    this.#lastFlush = new DrainRequest();
+    const status = await this.#flushed(this.#lastFlush);
     this.#isClosed = true;
+    await this.writer.stop();
     await this.reader.drain();
     this.state.onBaseChanged = undefined;
     await this.#events.closed();
-    if (drained !== undefined) throw drained;
+    if (status !== BlockStatus.ok) throw this.#notStored(status);
+  }
+
+  #notStored(status: BlockStatus): Error {
+    const lostBytes = this.writer.lostSectors * SECTOR_BYTES;
+    const localBytes = this.#store.remote?.dirtyBytes ?? 0;
+    const details = [
+      lostBytes > 0 ? `; ${lostBytes} bytes that were acknowledged are lost` : "",
+      localBytes > 0 ? `; ${localBytes} bytes of the store are on this machine alone` : "",
+    ];
+    const reason = FAULTS.get(status) ?? `status ${status}`;
+    return new Error(`${this.#description}: writes were not stored: ${reason}${details.join("")}`);
   }
 }
 
+const FAULTS = new Map<BlockStatus, string>([
+  [BlockStatus.noSpace, "no space is left"],
+  [BlockStatus.writeFault, "the store could not take them"],
+  [BlockStatus.unavailable, "the store is not available"],
+]);
+
 /** A flush of our own. */
 class DrainRequest extends BlockRequest {
-  readonly #result = Promise.withResolvers<void>();
+  readonly #result = Promise.withResolvers<BlockStatus>();
 
-  get done(): Promise<void> {
+  get done(): Promise<BlockStatus> {
     return this.#result.promise;
   }
 
   override completed(): void {
-    if (this.status === BlockStatus.ok) this.#result.resolve();
-    else this.#result.reject(new Error(`writes were not stored (status ${this.status})`));
+    this.#result.resolve(this.status);
   }
 }

@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { expect, test, vi } from "vitest";
 import { FrameArena } from "../arena/frame-arena.ts";
 import { CrashDisk, seededRandom } from "../blob/crash-disk.testing.ts";
 import { FileStore } from "../blob/file-store.ts";
@@ -133,4 +133,57 @@ test("what survives a crash is a first part of what was acknowledged", async () 
 
 test("also when the disk is full in between", async () => {
   for (let seed = 101; seed <= 104; seed++) await crashWhileWriting(seed, true);
+});
+
+async function valueOf(volume: Volume): Promise<number> {
+  return (await contentOf(volume))[0];
+}
+
+function writeFirst(volume: Volume, value: number): Request {
+  const request = new Request();
+  request.lengthSectors = SECTORS_A_BLOCK;
+  new Uint32Array(memory.buffer, 0, SECTORS_A_BLOCK * 128).fill(value);
+  volume.write(request);
+  volume.submit();
+  return request;
+}
+
+test("a volume that was closed writes nothing when there is room again", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const disk = new CrashDisk();
+    const { cas, volume } = await openVolume(disk);
+    disk.options.fault = (_, kind) => (kind === "write" ? "ENOSPC" : undefined);
+    expect(await writeFirst(volume, 1).done).toBe(BlockStatus.ok);
+    await expect(volume.close()).rejects.toThrow(
+      /^volume disk in .* not stored: no space is left; 4096 bytes that were acknowledged are lost$/,
+    );
+    delete disk.options.fault;
+    const again = cas.openVolume("disk", { memory });
+    const newer = writeFirst(again, 2);
+    expect(await newer.done).toBe(BlockStatus.ok);
+    vi.advanceTimersByTime(10_000);
+    await again.drain();
+    expect(await valueOf(again)).toBe(2);
+    await cas.close();
+    const reopened = await openVolume(disk);
+    expect(await valueOf(reopened.volume)).toBe(2);
+    await reopened.cas.close();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
+test("a write that arrives while the volume is closed is refused, not lost", async () => {
+  const disk = new CrashDisk();
+  const { cas, volume } = await openVolume(disk);
+  const before = writeFirst(volume, 1);
+  const closing = volume.close();
+  const during = writeFirst(volume, 2);
+  expect([await before.done, await during.done]).toEqual([BlockStatus.ok, BlockStatus.unavailable]);
+  await closing;
+  await cas.close();
+  const reopened = await openVolume(disk);
+  expect(await valueOf(reopened.volume)).toBe(1);
+  await reopened.cas.close();
 });
