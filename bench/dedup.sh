@@ -1,14 +1,24 @@
 #!/bin/bash
 # What two versions of a Debian root file system take in a content-addressed store, beside what they
 # take as images: a minimal bookworm as it was released, and the same with all updates and a few
-# packages more. Needs root, debootstrap and a Debian mirror.
+# packages more. Needs root, debootstrap, and apt's own mirrors of Debian bookworm, or others that
+# DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR name.
 #
 #   sudo bench/dedup.sh [FOLDER]     keeps the root file systems in FOLDER, for another run
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
-mirror=${DEBIAN_MIRROR:-http://deb.debian.org/debian}
-security=${DEBIAN_SECURITY_MIRROR:-http://deb.debian.org/debian-security}
+# Where apt of this machine has a release from.
+mirror_of() {
+    # shellcheck disable=SC2016 # apt fills in the names
+    apt-get indextargets --format '$(REPO_URI)' "Codename: $1" 'Created-By: Packages' | head -1
+}
+mirror=${DEBIAN_MIRROR:-$(mirror_of bookworm)}
+security=${DEBIAN_SECURITY_MIRROR:-$(mirror_of bookworm-security)}
+if [ -z "$mirror" ] || [ -z "$security" ]; then
+    echo "dedup: apt knows no mirror of Debian bookworm: name DEBIAN_MIRROR and DEBIAN_SECURITY_MIRROR" >&2
+    exit 2
+fi
 more_packages="openssh-server python3 curl vim-tiny"
 image_size=2G
 
