@@ -239,6 +239,11 @@ export interface BlobStore {
   readonly description: string;
   /** Set: the store has gone to another owner, and does nothing any more. */
   readonly fault?: StoreFault | undefined;
+  /**
+   * Set: the disk has lost what it had taken, and the store takes no more until it is opened again.
+   * What can be read is still right.
+   */
+  readonly appendFault?: StoreFault | undefined;
   /** False: another may have become the owner; `confirm` finds out. */
   readonly isOurs?: boolean;
   /** Appends are refused: others write to it. */

@@ -129,6 +129,10 @@ export class FileStore implements BlobStore {
     };
   }
 
+  get appendFault(): StoreFault | undefined {
+    return this.#log.fault;
+  }
+
   get tailBytes(): number {
     return this.#log.statistics.tailBytes;
   }

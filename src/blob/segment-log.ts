@@ -109,6 +109,11 @@ export class SegmentLog {
     });
   }
 
+  /** Set: nothing can be appended any more. */
+  get fault(): StoreFault | undefined {
+    return this.#fault;
+  }
+
   /** No append is accepted any more, for this reason; resolves when no background write is left. */
   async stop(fault: StoreFault): Promise<void> {
     this.#fault ??= fault;

@@ -167,19 +167,23 @@ export class CasStore {
   }
 
   #attach(state: VolumeState, description: string, options: VolumeOptions): Volume {
-    // Every read of a bad block is one more.
-    const damage = new LineBudget();
+    // Every read of a bad block is one more, and every write that fails.
+    const budget = new LineBudget();
+    const logLimited = (kind: string, message: string): void => {
+      const leftOut = budget.take(kind);
+      if (leftOut === undefined) return;
+      const more = leftOut === 0 ? "" : ` (and ${leftOut} more before)`;
+      this.log("error", `${description}: ${message}${more}`);
+    };
     const volume = new Volume(state, this.store, description, options, {
       committed: () => this.#checkLimits(state),
-      failed: ({ kind }) => {
+      failed: ({ kind, message }) => {
         if (kind === "noSpace") this.noSpaceFaults++;
+        logLimited("failed", `writes could not be stored: ${message}`);
       },
       damaged: (firstLba, lengthSectors, blob) => {
-        const leftOut = damage.take("damaged");
-        if (leftOut === undefined) return;
         const range = `LBA ${firstLba} to ${firstLba + lengthSectors - 1}`;
-        const more = leftOut === 0 ? "" : ` (and ${leftOut} more before)`;
-        this.log("error", `${description}: ${range} cannot be read: ${blob}${more}`);
+        logLimited("damaged", `${range} cannot be read: ${blob}`);
       },
       closed: async () => {
         this.#open.delete(state);

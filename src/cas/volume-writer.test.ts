@@ -30,6 +30,9 @@ class WriterUnderTest {
   readonly statistics = emptyStorageStatistics();
   readonly writer: VolumeWriter;
 
+  /** Of a store whose truth is elsewhere. */
+  remote: BlobStore["remote"];
+
   constructor(writeback: boolean, writebackLimitBytes = 2 ** 26) {
     const record = {
       id: 1,
@@ -38,7 +41,14 @@ class WriterUnderTest {
       sizeBytes: 2 ** 26,
       created: "",
     };
-    const store = { append: (batch: BlobBatch) => this.batches.push(batch), submit: () => {} };
+    const remote = (): BlobStore["remote"] => this.remote;
+    const store = {
+      append: (batch: BlobBatch) => this.batches.push(batch),
+      submit: () => {},
+      get remote() {
+        return remote();
+      },
+    };
     this.writer = new VolumeWriter(
       new VolumeState(record),
       store as Partial<BlobStore> as BlobStore,
@@ -160,8 +170,9 @@ test("a group that is refused does not hold up those after it", async () => {
   expect(under.content(2)).toEqual([[3, 3]]);
 });
 
-test("acknowledged writes stay while the rest of their block cannot be read", async () => {
+test("acknowledged writes stay while the rest of their block, elsewhere, cannot be read", async () => {
   const under = new WriterUnderTest(true);
+  under.remote = {} as BlobStore["remote"];
   const write = under.write(0, 1, 1);
   expect([write.completions, write.status]).toEqual([1, BlockStatus.ok]);
   await under.submit();
@@ -172,6 +183,37 @@ test("acknowledged writes stay while the rest of their block cannot be read", as
   await under.afterRetry();
   await under.answerReads(true);
   expect(under.content(0)).toEqual([[1, 7]]);
+});
+
+test("a block that is damaged here is lost alone, and counted", async () => {
+  const under = new WriterUnderTest(true);
+  under.write(0, 1, 1);
+  under.write(1, SECTORS_A_BLOCK, 2);
+  const faults: string[] = [];
+  under.writer.onFailed = ({ message }) => faults.push(message);
+  await under.submit();
+  await under.answerReads(false);
+  expect(under.content(0)).toEqual([[2, 2]]);
+  expect(faults).toEqual(["the rest of blocks 0 cannot be read"]);
+  expect(under.writer.lostSectors).toBe(SECTORS_A_BLOCK);
+  expect(under.write(0, SECTORS_A_BLOCK, 3).status).toBe(BlockStatus.ok);
+});
+
+test("whoever waits behind a group that is to be tried again is told at once", async () => {
+  const under = new WriterUnderTest(true);
+  under.write(0, SECTORS_A_BLOCK, 1);
+  await under.submit();
+  under.write(1, 1, 2);
+  const flush = new TestRequest();
+  under.writer.flush(flush);
+  await under.submit();
+  expect(flush.completions).toBe(0);
+  await under.failed(0, "noSpace");
+  expect([flush.completions, flush.status]).toEqual([1, BlockStatus.noSpace]);
+  await under.afterRetry();
+  await under.appended(1);
+  await under.answerReads(true);
+  expect(under.content(2)).toEqual([[2, 0]]);
 });
 
 test("a write that waits is not acknowledged when the rest of its block cannot be read", async () => {

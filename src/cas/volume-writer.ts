@@ -259,8 +259,11 @@ export class VolumeWriter implements GroupOutcome {
       return;
     }
     const fault = group.acknowledgedSectors > 0 ? faultOf(blocks) : undefined;
-    if (fault !== undefined) return this.#setBack(group, fault);
+    // A store that is elsewhere may be away: what cannot be read now can be read later. Here the rest
+    // of the block is gone for good, and waiting for it would cost everything behind it as well.
+    if (fault !== undefined && this.#store.remote !== undefined) return this.#setBack(group, fault);
     fillIn(group, blocks);
+    if (fault !== undefined) this.#loseBlocks(group, fault);
     return this.#append(group);
   }
 
@@ -321,8 +324,8 @@ export class VolumeWriter implements GroupOutcome {
   #setBack(group: WriteGroup, fault: StoreFault): void {
     const isKept = group.acknowledgedSectors > 0 && fault.kind !== "unavailable";
     if (isKept) {
-      this.#stall(fault);
       finishRequests(group.releaseRequests(), () => statusOf(fault), this.#statistics);
+      this.#stall(fault);
     } else {
       this.#lose(group, statusOf(fault));
     }
@@ -337,9 +340,19 @@ export class VolumeWriter implements GroupOutcome {
     finishRequests(first, () => status, this.#statistics);
   }
 
+  /** Acknowledged sectors in blocks whose rest is damaged: at most all of these blocks. */
+  #loseBlocks({ failedBlocks }: WriteGroup, fault: StoreFault): void {
+    this.lostSectors += (failedBlocks.size * this.#state.record.blockBytes) / SECTOR_BYTES;
+    this.onFailed(fault);
+  }
+
+  /** Whoever waits in the groups that are kept is told now: the next try may be one of many. */
   #stall(fault: StoreFault): void {
     if (this.#stalled !== undefined || this.#isStopped) return;
     this.#stalled = fault;
+    for (const group of this.groups.slice(this.#appended.length)) {
+      finishRequests(group.releaseRequests(), () => statusOf(fault), this.#statistics);
+    }
     this.#retry = setTimeout(() => {
       this.#stalled = undefined;
       this.submit();

@@ -192,6 +192,13 @@ export class Volume implements BlockStorage {
       request.completed();
       return;
     }
+    // What it would take would never be stored, and must not be acknowledged.
+    if (request.operation !== BlockOperation.read && this.#store.appendFault !== undefined) {
+      if (request === this.#lastFlush) this.#isClosed = true;
+      request.status = BlockStatus.unavailable;
+      request.completed();
+      return;
+    }
     switch (request.operation) {
       case BlockOperation.read:
         this.reader.read(request);

@@ -24,8 +24,12 @@ class Request extends BlockRequest {
   }
 }
 
-async function openVolume(disk: CrashDisk): Promise<{ cas: CasStore; volume: Volume }> {
+async function openVolume(
+  disk: CrashDisk,
+  log: (level: string, message: string) => void = () => {},
+): Promise<{ cas: CasStore; volume: Volume }> {
   const cas = await CasStore.open({
+    log,
     open: (reader) => FileStore.open({ disk, reader, segmentBytes: 512 * 1024 }),
     tailLimitBytes: 300_000,
   });
@@ -186,4 +190,23 @@ test("a write that arrives while the volume is closed is refused, not lost", asy
   const reopened = await openVolume(disk);
   expect(await valueOf(reopened.volume)).toBe(1);
   await reopened.cas.close();
+});
+
+test("after the disk has lost acknowledged writes, no further one is acknowledged", async () => {
+  const disk = new CrashDisk();
+  const logged: string[] = [];
+  const { cas, volume } = await openVolume(disk, (level, message) => {
+    logged.push(`${level}: ${message}`);
+  });
+  // The first is in the log, not durable, when the sync of the second loses both.
+  expect(await writeFirst(volume, 1).done).toBe(BlockStatus.ok);
+  while (volume.writer.groups.length > 0) await nextTurn();
+  disk.options.losesWrites = (name) => name.startsWith("segment");
+  expect(await writeFirst(volume, 2).done).toBe(BlockStatus.ok);
+  await expect(volume.drain()).rejects.toThrow(/not stored/);
+  const statuses = await Promise.all([3, 4, 5].map((value) => writeFirst(volume, value).done));
+  expect(statuses).toEqual([3, 4, 5].map(() => BlockStatus.unavailable));
+  expect(logged.join("\n")).toMatch(/error: .*writes could not be stored/);
+  await expect(volume.close()).rejects.toThrow(/not stored/);
+  await cas.close().catch(() => {});
 });

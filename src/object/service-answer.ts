@@ -117,12 +117,16 @@ function codeOf(
   return status >= 500 ? "unavailable" : "unsupported";
 }
 
+/** Who says longer is asked again all the same: a lease does not wait for so long. */
+const LONGEST_RETRY_AFTER_MS = 30_000;
+
 /** Seconds or a date, as RFC 9110 §10.2.3 has it. */
 function retryAfterMsOf(text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const seconds = /^\d{1,6}$/.test(text) ? Number(text) : undefined;
   const delayMs = seconds === undefined ? Date.parse(text) - Date.now() : seconds * 1000;
-  return Number.isNaN(delayMs) ? undefined : Math.max(0, delayMs);
+  if (Number.isNaN(delayMs)) return undefined;
+  return Math.min(LONGEST_RETRY_AFTER_MS, Math.max(0, delayMs));
 }
 
 /** What is expected of a body that is read. */

@@ -71,6 +71,10 @@ export class PackedStore implements BlobStore {
     return this.#parts.remote === undefined;
   }
 
+  get appendFault(): StoreFault | undefined {
+    return this.#parts.inner.appendFault;
+  }
+
   get isOurs(): boolean {
     return this.#parts.remote?.isLeaseValid ?? true;
   }
