@@ -178,8 +178,9 @@ export class CasStore {
     const volume = new Volume(state, this.store, description, options, {
       committed: () => this.#checkLimits(state),
       failed: ({ kind, message }) => {
+        // A full disk is told by whoever collects garbage, which may be all that it needs.
         if (kind === "noSpace") this.noSpaceFaults++;
-        logLimited("failed", `writes could not be stored: ${message}`);
+        else logLimited("failed", `writes could not be stored: ${message}`);
       },
       damaged: (firstLba, lengthSectors, blob) => {
         const range = `LBA ${firstLba} to ${firstLba + lengthSectors - 1}`;

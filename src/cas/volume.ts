@@ -193,8 +193,7 @@ export class Volume implements BlockStorage {
       return;
     }
     // What it would take would never be stored, and must not be acknowledged.
-    if (request.operation !== BlockOperation.read && this.#store.appendFault !== undefined) {
-      if (request === this.#lastFlush) this.#isClosed = true;
+    if (changesData(request) && this.#store.appendFault !== undefined) {
       request.status = BlockStatus.unavailable;
       request.completed();
       return;
@@ -279,6 +278,10 @@ export class Volume implements BlockStorage {
     const reason = FAULTS.get(status) ?? `status ${status}`;
     return new Error(`${this.#description}: writes were not stored: ${reason}${details.join("")}`);
   }
+}
+
+function changesData({ operation }: BlockRequest): boolean {
+  return operation === BlockOperation.write || operation === BlockOperation.trim;
 }
 
 const FAULTS = new Map<BlockStatus, string>([
