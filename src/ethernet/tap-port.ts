@@ -280,12 +280,13 @@ function prepareInterface(
 }
 
 /**
- * The address of the kernel's end. A bridge takes the lowest of its ports as its own, which one that
- * begins with fe hardly is; and it must not be the port's, or the bridge would keep our frames.
+ * The address of the kernel's end. A bridge without one of its own takes the lowest of its ports, so
+ * this is as high as a station's address can be: a random one that begins with fe alone (one in 64
+ * does) could still be higher. It must not be the port's either, or the bridge would keep our frames.
  */
 function kernelMac(mac: Uint8Array): Uint8Array {
   const other = mac.slice();
-  other[0] = 0xfe;
-  other[5] ^= mac[0] === other[0] ? 1 : 0;
+  other.set([0xfe, 0xff, 0xff]);
+  if (mac[0] === 0xfe && mac[1] === 0xff && mac[2] === 0xff) other[5] ^= 1;
   return other;
 }
