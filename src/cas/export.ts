@@ -1,8 +1,8 @@
-import { open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 import { StoreFault } from "../blob/blob-store.ts";
-import { systemErrorCode, UsageError } from "../errors.ts";
+import { writeWhole } from "../system/image-file.ts";
+import { NewFile } from "../system/new-file.ts";
 import type { CasStore } from "./cas-store.ts";
-import { writeWhole } from "./image-file.ts";
 import type { RootDescriptor } from "./merkle-node.ts";
 import { Snapshots } from "./snapshots.ts";
 import { readContent } from "./tree-content.ts";
@@ -25,7 +25,10 @@ export interface ExportReport {
 /** Blocks that lie side by side are written in one piece of up to this size. */
 const PIECE_BYTES = 1024 * 1024;
 
-/** Writes a snapshot or a volume to a sparse image file. @throws UsageError, StoreFault */
+/**
+ * Writes a snapshot or a volume to a sparse image file, which is there only when it is whole.
+ * @throws UsageError, StoreFault, what `onProgress` throws; then nothing of it is left
+ */
 export async function exportImage(
   cas: CasStore,
   path: string,
@@ -45,54 +48,57 @@ async function writeImage(
   path: string,
   options: ExportOptions,
 ): Promise<ExportReport> {
-  const file = await open(path, options.overwrite === true ? "w" : "wx").catch((error: unknown) => {
-    const code = systemErrorCode(error);
-    const remedy = code === "EEXIST" ? "choose another name, or remove it" : "check the path";
-    throw new UsageError(`${path} cannot be created (${code}): ${remedy}`, { cause: error });
-  });
-  try {
-    await file.truncate(root.sizeBytes);
-    const buffer = Buffer.alloc(PIECE_BYTES + root.blockBytes);
-    let start = 0;
-    let used = 0;
-    let total = 0;
-    const pieces: { position: number; data: Uint8Array }[] = [];
-    const cut = (): void => {
-      if (used > 0)
-        pieces.push({ position: start, data: Uint8Array.from(buffer.subarray(0, used)) });
-      used = 0;
-    };
-    const writeOut = async (): Promise<void> => {
-      for (const { position, data } of pieces.splice(0)) {
-        const length = Math.min(data.length, root.sizeBytes - position);
-        await writeWhole(file, data.subarray(0, length), position);
+  const { sizeBytes } = root;
+  const overwrite = options.overwrite === true;
+  await using file = await NewFile.create(path, { sizeBytes, overwrite });
+  const bytes = await writeContent(cas, root, file.handle, options);
+  await file.keep();
+  return { sizeBytes, bytes };
+}
+
+/** @returns bytes written */
+async function writeContent(
+  cas: CasStore,
+  root: RootDescriptor,
+  file: FileHandle,
+  { onProgress }: ExportOptions,
+): Promise<number> {
+  const buffer = Buffer.alloc(PIECE_BYTES + root.blockBytes);
+  let start = 0;
+  let used = 0;
+  let total = 0;
+  const pieces: { position: number; data: Uint8Array }[] = [];
+  const cut = (): void => {
+    if (used > 0) pieces.push({ position: start, data: Uint8Array.from(buffer.subarray(0, used)) });
+    used = 0;
+  };
+  const writeOut = async (): Promise<void> => {
+    for (const { position, data } of pieces.splice(0)) {
+      const length = Math.min(data.length, root.sizeBytes - position);
+      await writeWhole(file, data.subarray(0, length), position);
+    }
+  };
+  await readContent(cas.store, root, {
+    block: (block, data) => {
+      const position = block * root.blockBytes;
+      if (position !== start + used || used >= PIECE_BYTES) {
+        cut();
+        start = position;
       }
-    };
-    await readContent(cas.store, root, {
-      block: (block, data) => {
-        const position = block * root.blockBytes;
-        if (position !== start + used || used >= PIECE_BYTES) {
-          cut();
-          start = position;
-        }
-        buffer.set(data, used);
-        used += data.length;
-      },
-      progress: async (bytes) => {
-        total = bytes;
-        await writeOut();
-        options.onProgress?.(bytes);
-      },
-      unreadable: (block, count, blob) => {
-        const where = `blocks ${block} to ${block + count - 1}`;
-        throw new StoreFault("damaged", `${where} cannot be read: blob ${blob}`);
-      },
-    });
-    cut();
-    await writeOut();
-    await file.sync();
-    return { sizeBytes: root.sizeBytes, bytes: total };
-  } finally {
-    await file.close();
-  }
+      buffer.set(data, used);
+      used += data.length;
+    },
+    progress: async (bytes) => {
+      total = bytes;
+      await writeOut();
+      onProgress?.(bytes);
+    },
+    unreadable: (block, count, blob) => {
+      const where = `blocks ${block} to ${block + count - 1}`;
+      throw new StoreFault("damaged", `${where} cannot be read: blob ${blob}`);
+    },
+  });
+  cut();
+  await writeOut();
+  return total;
 }

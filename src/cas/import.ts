@@ -5,7 +5,7 @@ import { blockDeviceSize } from "../system/block-device.ts";
 import { nextData } from "../system/file-range.ts";
 import type { CasStore } from "./cas-store.ts";
 import type { SnapshotRecord } from "./catalog.ts";
-import { readWhole } from "./image-file.ts";
+import { readWhole } from "../system/image-file.ts";
 import { Snapshots } from "./snapshots.ts";
 
 export interface ImportOptions {

@@ -1,5 +1,13 @@
 import { truncateSync } from "node:fs";
-import { mkdtemp, open as openFile, readFile, rm, stat, writeFile } from "node:fs/promises";
+import {
+  mkdtemp,
+  open as openFile,
+  readdir,
+  readFile,
+  rm,
+  stat,
+  writeFile,
+} from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
@@ -136,10 +144,34 @@ describe("an image", () => {
     const { blocks, size } = await stat(path);
     expect(size).toBe(image.length);
     expect(blocks * 512).toBeLessThan(MIB);
-    await expect(exportImage(cas, path, { volume: "disk" })).rejects.toThrow(/EEXIST.*remove it/);
+    await expect(exportImage(cas, path, { volume: "disk" })).rejects.toThrow(/EEXIST.*--overwrite/);
     await exportImage(cas, path, { volume: "disk", overwrite: true });
     await cas.close();
   });
+
+  test.each([true, false])(
+    "of which a block is damaged is not exported, and what was there stays (%s)",
+    async (isThere) => {
+      const disk = new CrashDisk();
+      const image = makeImage(9);
+      const id = await importOn(disk, image, "disk");
+      const begin = image.indexOf("9 ");
+      const block = image.subarray(begin, begin + 4096);
+      for (const name of disk.files().keys()) {
+        const at = Buffer.from(disk.contents(name)).indexOf(block);
+        if (at >= 0) disk.flipBit(name, at, 0);
+      }
+      const cas = await openOn(disk);
+      const inside = await mkdtemp(join(folder, "damaged-"));
+      const path = join(inside, "disk.img");
+      if (isThere) await writeFile(path, "the old backup");
+      const exporting = exportImage(cas, path, { snapshot: id, overwrite: isThere });
+      await expect(exporting).rejects.toMatchObject({ kind: "damaged" });
+      expect(await readdir(inside)).toEqual(isThere ? ["disk.img"] : []);
+      if (isThere) expect(await readFile(path, "utf8")).toBe("the old backup");
+      await cas.close();
+    },
+  );
 
   test("goes in and comes out whole when the system takes and gives less than it is asked", async () => {
     const cas = await openOn(new CrashDisk());

@@ -35,7 +35,8 @@ interface CopyReport {
 }
 
 /**
- * Copies a disk over the wire: from a target to a file, from a file to a target, or between two.
+ * Copies a disk over the wire: from a target to a file, from a file to a target, or between two. A
+ * file is there only when it is whole.
  * @returns the exit code: 1 when a target failed or what was written reads back differently
  */
 export async function copy(
@@ -54,10 +55,10 @@ export async function copy(
       try {
         return await copyAndReport(from, to, options);
       } catch (error) {
-        if (to instanceof ImageEnd) to.discard();
         if (!(error instanceof Cancelled)) throw error;
-        const isGone = to instanceof ImageEnd && to.isNew;
-        const rest = isGone ? "the incomplete file is removed" : `${to.name} holds a part of it`;
+        const rest = isNewFile(to)
+          ? "the incomplete file is removed"
+          : `${to.name} holds a part of it`;
         process.stderr.write(`aoed: interrupted; ${rest}\n`);
         return EXIT_INTERRUPTED;
       } finally {
@@ -118,7 +119,7 @@ async function copyAndReport(from: End, to: End, options: CopyCommandOptions): P
       onProgress: (done: number) =>
         onProgress({ phase, done, total: from.sizeBytes, unit: "bytes" }),
     });
-    const isDestinationZero = to instanceof ImageEnd && to.isNew;
+    const isDestinationZero = isNewFile(to);
     const writtenBytes = await copyDisk(from, to, { ...progressOf("copy"), isDestinationZero });
     await makeDurable(to);
     if (options.verify !== true) return { writtenBytes, difference: undefined };
@@ -126,9 +127,11 @@ async function copyAndReport(from: End, to: End, options: CopyCommandOptions): P
   });
   if (outcome.difference !== undefined) {
     const where = `at octet ${outcome.difference}`;
-    process.stderr.write(`aoed: ${to.name} differs from ${from.name} ${where}\n`);
+    const rest = isNewFile(to) ? "; the file is removed" : "";
+    process.stderr.write(`aoed: ${to.name} differs from ${from.name} ${where}${rest}\n`);
     return 1;
   }
+  if (to instanceof ImageEnd) await to.keep();
   const report: CopyReport = {
     source: from.name,
     destination: to.name,
@@ -139,6 +142,11 @@ async function copyAndReport(from: End, to: End, options: CopyCommandOptions): P
   };
   printAnswer(options, report, () => sentence(report));
   return 0;
+}
+
+/** It is zeros at first, and there only when all has been copied. */
+function isNewFile(end: End): boolean {
+  return end instanceof ImageEnd && end.isNew;
 }
 
 async function makeDurable(end: End): Promise<void> {

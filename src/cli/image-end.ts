@@ -1,24 +1,31 @@
-import { constants, fstatSync, rmSync, statSync } from "node:fs";
+import { constants, fstatSync, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { systemErrorCode, UsageError } from "../errors.ts";
 import type { DiskEnd } from "../initiator/disk-copy.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { blockDeviceSize } from "../system/block-device.ts";
+import { readWhole, writeWhole } from "../system/image-file.ts";
+import { NewFile } from "../system/new-file.ts";
 
 /** An image file or a block device of this machine as an end of a copy. */
 export class ImageEnd implements DiskEnd {
   readonly name: string;
   /** A file whose last sector is not whole counts as if zeros followed. */
   readonly sizeBytes: number;
-  /** A file that was made for the copy: zeros, and of no use when the copy fails. */
-  readonly isNew: boolean;
   readonly #file: FileHandle;
+  /** Not of a device, and not of what is only read. */
+  readonly #newFile: NewFile | undefined;
 
-  private constructor(name: string, file: FileHandle, sizeBytes: number, isNew: boolean) {
+  private constructor(name: string, file: FileHandle, sizeBytes: number, newFile?: NewFile) {
     this.name = name;
     this.#file = file;
     this.sizeBytes = Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
-    this.isNew = isNew;
+    this.#newFile = newFile;
+  }
+
+  /** A file that was made for the copy: zeros, and gone when it is closed without being kept. */
+  get isNew(): boolean {
+    return this.#newFile !== undefined;
   }
 
   /** @throws UsageError */
@@ -28,7 +35,7 @@ export class ImageEnd implements DiskEnd {
         cause: error,
       });
     });
-    return new ImageEnd(path, file, sizeOf(file.fd, path), false);
+    return new ImageEnd(path, file, sizeOf(file.fd, path));
   }
 
   /**
@@ -45,66 +52,40 @@ export class ImageEnd implements DiskEnd {
           cause: error,
         });
       });
-      const end = new ImageEnd(path, file, sizeOf(file.fd, path), false);
+      const end = new ImageEnd(path, file, sizeOf(file.fd, path));
       if (end.sizeBytes >= sizeBytes) return end;
       await file.close();
       throw new UsageError(
         `${path}: has ${end.sizeBytes} octets, the source ${sizeBytes}; name a larger device`,
       );
     }
-    const file = await open(path, overwrite ? "w+" : "wx+").catch((error: unknown) => {
-      const code = systemErrorCode(error);
-      const remedy =
-        code === "EEXIST" ? "choose another name, or add --overwrite" : "check the path";
-      throw new UsageError(`${path}: cannot be created (${code}); ${remedy}`, { cause: error });
-    });
-    try {
-      await file.truncate(sizeBytes);
-    } catch (error) {
-      const isFile = fstatSync(file.fd).isFile();
-      await file.close();
-      if (isFile) rmSync(path, { force: true });
-      const code = systemErrorCode(error) ?? "unknown error";
-      throw new UsageError(
-        `${path}: cannot have ${sizeBytes} octets (${code}); name a file where there is room for it`,
-        { cause: error },
-      );
-    }
-    return new ImageEnd(path, file, sizeBytes, true);
+    const file = await NewFile.create(path, { sizeBytes, overwrite });
+    return new ImageEnd(path, file.handle, sizeBytes, file);
   }
 
   async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
     const data = Buffer.alloc(lengthBytes);
-    for (let done = 0; done < lengthBytes;) {
-      const left = lengthBytes - done;
-      const { bytesRead } = await this.#file.read(data, done, left, offsetBytes + done);
-      // The rest of the last sector; what a file lost while it is read is found by the comparison.
-      if (bytesRead === 0 && left < SECTOR_BYTES) return data;
-      if (bytesRead === 0) throw new UsageError(`${this.name}: became shorter while it was read`);
-      done += bytesRead;
-    }
+    await readWhole(this.#file, data, offsetBytes);
     return data;
   }
 
   async write(offsetBytes: number, data: Uint8Array): Promise<void> {
-    for (let done = 0; done < data.length;) {
-      const left = data.length - done;
-      const { bytesWritten } = await this.#file.write(data, done, left, offsetBytes + done);
-      done += bytesWritten;
-    }
+    await writeWhole(this.#file, data, offsetBytes);
   }
 
   async sync(): Promise<void> {
     await this.#file.sync();
   }
 
-  async close(): Promise<void> {
-    await this.#file.close();
+  /** What was written is durable, and a new file has its name, when it resolves. */
+  async keep(): Promise<void> {
+    if (this.#newFile === undefined) await this.sync();
+    else await this.#newFile.keep();
   }
 
-  /** Removes what a copy that failed has left in a new file. */
-  discard(): void {
-    if (this.isNew) rmSync(this.name, { force: true });
+  async close(): Promise<void> {
+    if (this.#newFile === undefined) await this.#file.close();
+    else await this.#newFile[Symbol.asyncDispose]();
   }
 }
 

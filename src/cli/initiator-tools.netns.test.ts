@@ -1,7 +1,16 @@
 import { type ChildProcess, execFileSync, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, readFileSync, statSync, writeFileSync } from "node:fs";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import {
+  closeSync,
+  existsSync,
+  openSync,
+  readFileSync,
+  readSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from "node:fs";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { Namespace } from "./namespace.testing.ts";
 import { ServerPlace } from "./serve-process.testing.ts";
 
@@ -45,6 +54,16 @@ async function serveFile(name: string, sizeBytes: number, slot = 0): Promise<str
   return path;
 }
 
+function readFirst(path: string, lengthBytes: number): string {
+  const file = openSync(path, "r");
+  try {
+    const data = Buffer.alloc(lengthBytes);
+    return data.toString("latin1", 0, readSync(file, data));
+  } finally {
+    closeSync(file);
+  }
+}
+
 describe("copy", () => {
   test("a file to a target and back is the same, with holes for zeros", async () => {
     await serveFile("disk.img", 8 * MIB);
@@ -74,6 +93,28 @@ describe("copy", () => {
       stderr:
         "aoed: back.img: cannot be created (EEXIST); choose another name, or add --overwrite\n",
     });
+  });
+
+  test("one that is interrupted leaves the old file, and nothing beside it", async () => {
+    const disk = server.place.path("disk.img");
+    writeFileSync(disk, "data");
+    // It would take minutes, holes or not.
+    truncateSync(disk, 64 * 1024 * MIB);
+    await serveFile("disk.img", 0);
+    const path = server.place.path("back.img");
+    writeFileSync(path, "the old backup");
+    const words = ["copy", "e1.0", "back.img", "-i", "client0", "--overwrite"];
+    const copying = server.start(...words);
+    let said = "";
+    copying.stderr?.on("data", (chunk) => (said += String(chunk)));
+    const begins = (): string => readFirst(`${path}.part`, 4);
+    await vi.waitFor(() => expect(begins()).toBe("data"), { timeout: 30_000, interval: 10 });
+    const ended = once(copying, "close");
+    copying.kill("SIGINT");
+    expect(await ended).toEqual([130, null]);
+    expect(said).toBe("aoed: interrupted; the incomplete file is removed\n");
+    expect(readFileSync(path, "utf8")).toBe("the old backup");
+    expect(server.place.contents()).not.toContain("back.img.part");
   });
 
   test("mistakes are one line, with nothing changed", async () => {

@@ -21,9 +21,7 @@ export class ServerPlace {
 
   /** Starts `aoed serve` and waits for its ready line. */
   async serve(...words: string[]): Promise<Served> {
-    const [program, ...rest] = [...this.namespace.entrance, AOED, "serve", ...words];
-    const process = this.place.start(program, ...rest);
-    this.#running.push(process);
+    const process = this.start("serve", ...words);
     const served: Served = { process, stdout: "", stderr: "" };
     process.stderr?.on("data", (chunk) => (served.stderr += String(chunk)));
     await new Promise<void>((resolve, reject) => {
@@ -36,6 +34,14 @@ export class ServerPlace {
       });
     });
     return served;
+  }
+
+  /** Starts a command that goes on until it is told to stop, at the latest by `remove`. */
+  start(...words: string[]): ChildProcess {
+    const [program, ...rest] = [...this.namespace.entrance, AOED, ...words];
+    const process = this.place.start(program, ...rest);
+    this.#running.push(process);
+    return process;
   }
 
   async aoed(...words: string[]): Promise<Finished> {

@@ -1,7 +1,7 @@
 import { appendFileSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import type { JobControl, Progress, StoreApi } from "../control/store-api.ts";
 import { Cancelled } from "../control/store-api.ts";
 import { UsageError } from "../errors.ts";
@@ -185,6 +185,21 @@ describe.each(ways)("a store, $way", ({ open }) => {
       names = (await store.volumes()).map(({ name }) => name);
     } while (names.includes("disk") && performance.now() < deadlineMs);
     expect(names).toEqual(["e1.0"]);
+  });
+
+  test("an export that is cancelled leaves the old file, and nothing beside it", async () => {
+    writeImage(server.path("disk.img"), 64 * MIB);
+    await store.run("import", { path: server.path("disk.img"), volume: "disk" }, watched());
+    const path = server.path("out.img");
+    writeFileSync(path, "the old backup");
+    const ending = new AbortController();
+    const control = { signal: ending.signal, onProgress: () => ending.abort() };
+    const request = { path, volume: "disk", overwrite: true };
+    await expect(store.run("export", request, control)).rejects.toBeInstanceOf(Cancelled);
+    // A server hears of it when the connection is closed, which nobody waits for.
+    const isLeft = (): boolean => readdirSync(server.folder).includes("out.img.part");
+    await vi.waitFor(() => expect(isLeft()).toBe(false), { timeout: 30_000 });
+    expect(readFileSync(path, "utf8")).toBe("the old backup");
   });
 });
 

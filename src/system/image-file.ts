@@ -1,8 +1,10 @@
 import type { FileHandle } from "node:fs/promises";
 import { UsageError } from "../errors.ts";
-import { SECTOR_BYTES } from "../storage/block-storage.ts";
 
-/** Writes all of `data`; a single call to the system may write less. */
+/** An image that is no multiple of it counts as if zeros followed, as a disk would have them. */
+const SECTOR_BYTES = 512;
+
+/** Writes all of `data`; a single call to the system may write less. @throws Error of the system */
 export async function writeWhole(
   file: FileHandle,
   data: Uint8Array,
@@ -41,6 +43,6 @@ export async function readWhole(
 
 function endsEarly(position: number): UsageError {
   return new UsageError(
-    `the image ends at ${position} now: it became shorter while it was read, import it again`,
+    `the image ends at ${position} now: it became shorter while it was read; begin again`,
   );
 }

@@ -1,0 +1,142 @@
+import type { Stats } from "node:fs";
+import { type FileHandle, lstat, open, realpath, rename, rm, stat } from "node:fs/promises";
+import { dirname } from "node:path";
+import { systemErrorCode, UsageError } from "../errors.ts";
+
+export interface NewFileOptions {
+  /** It is sparse until it is written to. */
+  readonly sizeBytes: number;
+  /** Takes the place of a file that is there, and its owner and mode. */
+  readonly overwrite: boolean;
+}
+
+/**
+ * A file that gets its name only when it is whole. Until then it lies beside that, under a name
+ * that ends in ".part", which is also the lock against another who makes the same file; what was
+ * there before stays as it is.
+ */
+export class NewFile implements AsyncDisposable {
+  /** For reading and writing. */
+  readonly handle: FileHandle;
+  readonly #path: string;
+  readonly #folder: FileHandle;
+  readonly #overwrite: boolean;
+  #isKept = false;
+
+  private constructor(path: string, handle: FileHandle, folder: FileHandle, overwrite: boolean) {
+    this.#path = path;
+    this.handle = handle;
+    this.#folder = folder;
+    this.#overwrite = overwrite;
+  }
+
+  /** @throws UsageError when there is something of this name, or no room; nothing is left then */
+  static async create(path: string, options: NewFileOptions): Promise<NewFile> {
+    const { sizeBytes, overwrite } = options;
+    const old = await fileToReplace(path, overwrite);
+    // The file itself, not a link to it, is what is replaced.
+    const place = old === undefined ? path : await realpath(path);
+    const folder = await open(dirname(place), "r").catch((error: unknown) => {
+      throw cannotBeCreated(path, error);
+    });
+    const handle = await openPart(place, old).catch(async (error: unknown) => {
+      await folder.close();
+      throw error;
+    });
+    const file = new NewFile(place, handle, folder, overwrite);
+    try {
+      if (old !== undefined) await inherit(handle, old);
+      await handle.truncate(sizeBytes);
+      return file;
+    } catch (error) {
+      await file[Symbol.asyncDispose]();
+      const code = systemErrorCode(error) ?? "unknown error";
+      throw new UsageError(
+        `${path}: cannot have ${sizeBytes} octets (${code}); name a file where there is room for it`,
+        { cause: error },
+      );
+    }
+  }
+
+  /**
+   * Makes the content durable, and gives it its name.
+   * @throws UsageError when something has come to have this name; Error of the system
+   */
+  async keep(): Promise<void> {
+    await this.handle.sync();
+    if (!this.#overwrite && (await isThere(this.#path))) throw isThereAlready(this.#path);
+    await rename(partOf(this.#path), this.#path);
+    this.#isKept = true;
+    await syncFolder(this.#folder);
+  }
+
+  /** Closes the file; what was not kept is gone. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (!this.#isKept) await rm(partOf(this.#path), { force: true });
+    await this.handle.close();
+    await this.#folder.close();
+  }
+}
+
+function partOf(path: string): string {
+  return `${path}.part`;
+}
+
+/** @returns undefined where nothing is yet @throws UsageError when what is there has to stay */
+async function fileToReplace(path: string, overwrite: boolean): Promise<Stats | undefined> {
+  if (!(await isThere(path))) return undefined;
+  if (!overwrite) throw isThereAlready(path);
+  const file = await stat(path).catch((error: unknown) => {
+    throw cannotBeCreated(path, error);
+  });
+  if (!file.isFile()) throw new UsageError(`${path}: is not a file; name one`);
+  return file;
+}
+
+async function isThere(path: string): Promise<boolean> {
+  try {
+    await lstat(path);
+    return true;
+  } catch (error) {
+    if (systemErrorCode(error) === "ENOENT") return false;
+    throw cannotBeCreated(path, error);
+  }
+}
+
+async function openPart(path: string, old: Stats | undefined): Promise<FileHandle> {
+  try {
+    // Nobody may read the new content who could not read the old.
+    return await open(partOf(path), "wx+", old === undefined ? 0o666 : 0o600);
+  } catch (error) {
+    if (systemErrorCode(error) !== "EEXIST") throw cannotBeCreated(path, error);
+    throw new UsageError(
+      `${partOf(path)} is there already: another aoed is writing it; if none is, one was killed: remove it`,
+      { cause: error },
+    );
+  }
+}
+
+async function inherit(file: FileHandle, { mode, uid, gid }: Stats): Promise<void> {
+  if (process.geteuid?.() === 0) await file.chown(uid, gid);
+  await file.chmod(mode & 0o777);
+}
+
+/** A new name is lost in a crash unless its folder is synced; some file systems have no such call. */
+async function syncFolder(folder: FileHandle): Promise<void> {
+  try {
+    await folder.sync();
+  } catch (error) {
+    if (!["EINVAL", "ENOTSUP"].includes(systemErrorCode(error) ?? "")) throw error;
+  }
+}
+
+function isThereAlready(path: string): UsageError {
+  return new UsageError(
+    `${path}: cannot be created (EEXIST); choose another name, or add --overwrite`,
+  );
+}
+
+function cannotBeCreated(path: string, error: unknown): UsageError {
+  const code = systemErrorCode(error);
+  return new UsageError(`${path}: cannot be created (${code}); check the path`, { cause: error });
+}
