@@ -72,6 +72,8 @@ export class VolumeWriter implements GroupOutcome {
   #isStopped = false;
   /** Acknowledged writes that the store could not take; it is asked again from time to time. */
   #stalled: StoreFault | undefined;
+  /** The same until the store has taken one of them: meanwhile nothing more is acknowledged early. */
+  #unstored: StoreFault | undefined;
   #retry: NodeJS.Timeout | undefined;
   /** How long a commit takes, lately. */
   #commitMs = 0;
@@ -146,7 +148,7 @@ export class VolumeWriter implements GroupOutcome {
   }
 
   #accept(group: WriteGroup, request: BlockRequest): void {
-    if (!this.#options.writeback || this.#isOverLimit() || this.#mayHaveOtherOwner) {
+    if (!this.#mayAcknowledge || this.#isOverLimit()) {
       group.durable = true;
       group.hold(request);
       return;
@@ -154,9 +156,10 @@ export class VolumeWriter implements GroupOutcome {
     this.#limit.acknowledge(group, request);
   }
 
-  /** Then an acknowledgement waits until the store has made sure that it is ours. */
-  get #mayHaveOtherOwner(): boolean {
-    return this.#store.isOurs === false;
+  /** Before it is stored; not while the store takes nothing, or must make sure that it is ours. */
+  get #mayAcknowledge(): boolean {
+    if (!this.#options.writeback || this.#unstored !== undefined) return false;
+    return this.#store.isOurs !== false;
   }
 
   #isOverLimit(): boolean {
@@ -165,7 +168,7 @@ export class VolumeWriter implements GroupOutcome {
 
   /** Acknowledges writes that waited for room, oldest first, as room comes. */
   #admit(): void {
-    if (!this.#options.writeback || this.#stalled !== undefined || this.#mayHaveOtherOwner) return;
+    if (!this.#mayAcknowledge) return;
     for (const group of this.groups) {
       // What is in these does not go into the store: whoever waits is told so.
       if (group.failedBlocks.size > 0) return;
@@ -287,6 +290,7 @@ export class VolumeWriter implements GroupOutcome {
   /** The group is in the log. */
   committed(batch: GroupBatch): void {
     const { group } = batch;
+    this.#unstored = undefined;
     const [note] = batch.notes;
     if (note !== undefined) this.#state.apply(note);
     this.#commitMs += (performance.now() - batch.beganMs - this.#commitMs) / 16;
@@ -350,6 +354,7 @@ export class VolumeWriter implements GroupOutcome {
   #stall(fault: StoreFault): void {
     if (this.#stalled !== undefined || this.#isStopped) return;
     this.#stalled = fault;
+    this.#unstored = fault;
     for (const group of this.groups.slice(this.#appended.length)) {
       finishRequests(group.releaseRequests(), () => statusOf(fault), this.#statistics);
     }
@@ -370,10 +375,10 @@ export class VolumeWriter implements GroupOutcome {
    */
   async hold(): Promise<void> {
     this.#held++;
-    let fault = this.#stalled;
+    let fault = this.#unstored;
     while (this.#isUnderWay) {
       await this.#nextEnd();
-      fault ??= this.#stalled;
+      fault ??= this.#unstored;
     }
     if (fault === undefined) return;
     this.release();

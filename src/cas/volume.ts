@@ -186,14 +186,7 @@ export class Volume implements BlockStorage {
   }
 
   #execute(request: BlockRequest): void {
-    // A store that has gone to another owner has other contents by now.
-    if (this.#isClosed || this.#store.fault !== undefined) {
-      request.status = BlockStatus.unavailable;
-      request.completed();
-      return;
-    }
-    // What it would take would never be stored, and must not be acknowledged.
-    if (changesData(request) && this.#store.appendFault !== undefined) {
+    if (this.#isRefused(request)) {
       request.status = BlockStatus.unavailable;
       request.completed();
       return;
@@ -213,6 +206,13 @@ export class Volume implements BlockStorage {
         if (request === this.#lastFlush) this.#isClosed = true;
         break;
     }
+  }
+
+  #isRefused(request: BlockRequest): boolean {
+    // A store that has gone to another owner has other contents by now.
+    if (this.#isClosed || this.#store.fault !== undefined) return true;
+    // What it would take would never be stored, and must not be acknowledged.
+    return changesData(request) && this.#store.appendFault !== undefined;
   }
 
   #start(): void {

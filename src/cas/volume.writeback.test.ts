@@ -178,6 +178,38 @@ test("a volume that was closed writes nothing when there is room again", async (
   }
 });
 
+test("while what was acknowledged is tried again, nothing more is acknowledged for a full disk", async () => {
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  try {
+    const disk = new CrashDisk();
+    const { cas, volume } = await openVolume(disk);
+    disk.options.fault = (_, kind) => (kind === "write" ? "ENOSPC" : undefined);
+    expect(await writeFirst(volume, 1).done).toBe(BlockStatus.ok);
+    await expect(volume.drain()).rejects.toThrow(/no space is left/);
+    for (let round = 2; round <= 6; round++) {
+      vi.advanceTimersByTime(1000);
+      const during = writeFirst(volume, round);
+      await expect(volume.writer.hold()).rejects.toMatchObject({ kind: "noSpace" });
+      expect(await during.done).toBe(BlockStatus.noSpace);
+      expect(volume.statistics.unsyncedSectors).toBe(SECTORS_A_BLOCK);
+    }
+    delete disk.options.fault;
+    vi.advanceTimersByTime(1000);
+    const waiting = writeFirst(volume, 7);
+    expect(volume.statistics.unsyncedSectors).toBe(SECTORS_A_BLOCK);
+    expect(await waiting.done).toBe(BlockStatus.ok);
+    expect(volume.statistics.unsyncedSectors).toBe(0);
+    const acknowledged = writeFirst(volume, 8);
+    expect(volume.statistics.unsyncedSectors).toBe(SECTORS_A_BLOCK);
+    expect(await acknowledged.done).toBe(BlockStatus.ok);
+    await volume.drain();
+    expect(await valueOf(volume)).toBe(8);
+    await cas.close();
+  } finally {
+    vi.useRealTimers();
+  }
+});
+
 test("a write that arrives while the volume is closed is refused, not lost", async () => {
   const disk = new CrashDisk();
   const { cas, volume } = await openVolume(disk);
