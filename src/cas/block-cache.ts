@@ -1,6 +1,7 @@
 import { copyBytes } from "../blob/bytes.ts";
 import { HASH_BYTES, hashesEqual } from "../blob/hash.ts";
 import { shim } from "../native/shim.ts";
+import { SlotClock } from "./slot-clock.ts";
 
 const NONE = -1;
 const NAME_WORDS = HASH_BYTES / 4;
@@ -21,13 +22,11 @@ export class BlockCache {
   readonly #data: Uint8Array;
   readonly #names: Uint8Array;
   readonly #nameWords: Uint32Array;
-  readonly #used: Uint8Array;
   /** Slots of one bucket are chained: bucket → first slot, slot → next slot. */
   readonly #first: Int32Array;
   readonly #next: Int32Array;
   readonly #mask: number;
-  #count = 0;
-  #hand = 0;
+  readonly #clock: SlotClock;
 
   constructor(blockBytes: number, budgetBytes: number) {
     this.blockBytes = blockBytes;
@@ -35,7 +34,7 @@ export class BlockCache {
     this.#data = new Uint8Array(shim.mapMemory(this.capacity * blockBytes));
     this.#names = new Uint8Array(shim.mapMemory(this.capacity * HASH_BYTES));
     this.#nameWords = new Uint32Array(this.#names.buffer);
-    this.#used = new Uint8Array(this.capacity);
+    this.#clock = new SlotClock(this.capacity);
     const buckets = 2 ** Math.ceil(Math.log2(this.capacity + 1));
     this.#first = new Int32Array(buckets).fill(NONE);
     this.#next = new Int32Array(this.capacity);
@@ -59,7 +58,7 @@ export class BlockCache {
       this.misses++;
     } else {
       this.hits++;
-      this.#used[slot] = 1;
+      this.#clock.use(slot);
     }
     return slot;
   }
@@ -88,7 +87,7 @@ export class BlockCache {
   /** Copies a verified block in. */
   insert(hashes: Uint8Array, hashOffset: number, source: Uint8Array, sourceOffset: number): void {
     if (this.has(hashes, hashOffset)) return;
-    const slot = this.#count < this.capacity ? this.#count++ : this.#evict();
+    const slot = this.#takeSlot();
     const name = slot * HASH_BYTES;
     for (let byte = 0; byte < HASH_BYTES; byte++) {
       this.#names[name + byte] = hashes[hashOffset + byte];
@@ -99,22 +98,22 @@ export class BlockCache {
     this.#first[bucket] = slot;
   }
 
-  #evict(): number {
-    while (this.#used[this.#hand] === 1) {
-      this.#used[this.#hand] = 0;
-      this.#hand = this.#hand + 1 === this.capacity ? 0 : this.#hand + 1;
-    }
-    const slot = this.#hand;
-    this.#hand = slot + 1 === this.capacity ? 0 : slot + 1;
+  #takeSlot(): number {
+    if (!this.#clock.isFull) return this.#clock.take();
+    const slot = this.#clock.take();
+    this.#unchain(slot);
+    return slot;
+  }
+
+  #unchain(slot: number): void {
     const bucket = this.#bucketOf(this.#names, slot * HASH_BYTES);
     if (this.#first[bucket] === slot) {
       this.#first[bucket] = this.#next[slot];
-      return slot;
+      return;
     }
     let before = this.#first[bucket];
     while (this.#next[before] !== slot) before = this.#next[before];
     this.#next[before] = this.#next[slot];
-    return slot;
   }
 
   /** The word of a name that `BUCKET_WORD` says, on machines that put the low byte first: all of ours. */

@@ -1,5 +1,6 @@
 import { shim } from "../native/shim.ts";
 import { PAGE_BYTES } from "./merkle-node.ts";
+import { SlotClock } from "./slot-clock.ts";
 
 /**
  * Leaves of a volume's tree by their place: leaf i holds the hashes of the blocks from i * 128 on.
@@ -12,9 +13,7 @@ export class PageCache {
   readonly words: Uint32Array;
   readonly #slots = new Map<number, number>();
   readonly #leaves: Float64Array;
-  readonly #used: Uint8Array;
-  #count = 0;
-  #hand = 0;
+  readonly #clock: SlotClock;
   /** What was found last: neighbouring blocks are asked for one after the other. */
   #lastLeaf = -1;
   #lastSlot = 0;
@@ -24,7 +23,7 @@ export class PageCache {
     this.#pages = new Uint8Array(shim.mapMemory(this.capacity * PAGE_BYTES));
     this.words = new Uint32Array(this.#pages.buffer);
     this.#leaves = new Float64Array(this.capacity);
-    this.#used = new Uint8Array(this.capacity);
+    this.#clock = new SlotClock(this.capacity);
   }
 
   /** The pages, one after the other. */
@@ -37,7 +36,7 @@ export class PageCache {
     if (leaf === this.#lastLeaf) return this.#lastSlot * PAGE_BYTES;
     const slot = this.#slots.get(leaf);
     if (slot === undefined) return -1;
-    this.#used[slot] = 1;
+    this.#clock.use(slot);
     this.#lastLeaf = leaf;
     this.#lastSlot = slot;
     return slot * PAGE_BYTES;
@@ -46,7 +45,7 @@ export class PageCache {
   put(leaf: number, page: Uint8Array, pageOffset: number): void {
     let slot = this.#slots.get(leaf);
     if (slot === undefined) {
-      slot = this.#count < this.capacity ? this.#count++ : this.#evict();
+      slot = this.#takeSlot();
       this.#slots.set(leaf, slot);
       this.#leaves[slot] = leaf;
     }
@@ -57,18 +56,12 @@ export class PageCache {
   clear(): void {
     this.#lastLeaf = -1;
     this.#slots.clear();
-    this.#used.fill(0);
-    this.#count = 0;
-    this.#hand = 0;
+    this.#clock.clear();
   }
 
-  #evict(): number {
-    while (this.#used[this.#hand] === 1) {
-      this.#used[this.#hand] = 0;
-      this.#hand = this.#hand + 1 === this.capacity ? 0 : this.#hand + 1;
-    }
-    const slot = this.#hand;
-    this.#hand = slot + 1 === this.capacity ? 0 : slot + 1;
+  #takeSlot(): number {
+    if (!this.#clock.isFull) return this.#clock.take();
+    const slot = this.#clock.take();
     if (slot === this.#lastSlot) this.#lastLeaf = -1;
     this.#slots.delete(this.#leaves[slot]);
     return slot;
