@@ -69,8 +69,6 @@ export function writeMaskDirective(
 }
 
 export const RESERVE_MACS_OFFSET_BYTES = 26;
-/** The MAC count is one octet. */
-export const RESERVE_LIMIT = 255;
 
 export const ReserveCommand = { read: 0, set: 1, forceSet: 2 } as const;
 

@@ -1,5 +1,5 @@
 /** Why a frame was not answered. Every frame that is received is answered or counted here. */
-export const dropReasons = [
+const dropReasons = [
   /** Shorter than the header, or than the arguments of its command. */
   "short",
   "not_aoe",

@@ -74,7 +74,7 @@ export interface EditedMask {
  * Applies directives in order. The list keeps the order in which addresses were added.
  * @param limit how long the list may become
  */
-export function applyDirectives(
+function applyDirectives(
   mask: readonly number[],
   directives: readonly Directive[],
   limit: number,

@@ -16,7 +16,7 @@ import { shim } from "../native/shim.ts";
  * they are first touched, so the stride can always fit a jumbo frame and a change of the MTU while
  * the server runs needs no new arena.
  */
-export const FRAME_STRIDE_BYTES = 16384;
+const FRAME_STRIDE_BYTES = 16384;
 
 /** The largest Ethernet frame that fits: MTU 9216 and its header, with the gap at its widest. */
 export const FRAME_CAPACITY_BYTES = 9216 + 14;

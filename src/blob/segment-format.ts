@@ -6,7 +6,7 @@ import { HASH_BYTES } from "./hash.ts";
  * Everything is little-endian. Decoders take any bytes and answer undefined for what is not
  * theirs: what a crash or a failing disk left is not an error here.
  */
-export const FORMAT_VERSION = 1;
+const FORMAT_VERSION = 1;
 export const SECTOR_BYTES = 512;
 
 export const SUPERBLOCK_NAME = "superblock";

@@ -1,8 +1,8 @@
 /** Children of a node of the tree. */
 export const ARITY = 128;
 
-export const MIN_BLOCK_BYTES = 512;
-export const MAX_BLOCK_BYTES = 65536;
+const MIN_BLOCK_BYTES = 512;
+const MAX_BLOCK_BYTES = 65536;
 /** 128^6 blocks of 512 bytes; sector numbers of LBA48 end before that. */
 export const MAX_VOLUME_BYTES = 2 ** 48 * 512;
 

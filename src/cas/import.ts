@@ -1,11 +1,10 @@
-import { open } from "node:fs/promises";
+import { type FileHandle, open } from "node:fs/promises";
 import { systemErrorCode, UsageError } from "../errors.ts";
 import { BlockRequest, BlockStatus, SECTOR_BYTES } from "../storage/block-storage.ts";
-import { blockDeviceSize } from "../system/block-device.ts";
 import { nextData } from "../system/file-range.ts";
+import { imageSizeBytes, readWhole } from "../system/image-file.ts";
 import type { CasStore } from "./cas-store.ts";
 import type { SnapshotRecord } from "./catalog.ts";
-import { readWhole } from "../system/image-file.ts";
 import { Snapshots } from "./snapshots.ts";
 
 export interface ImportOptions {
@@ -43,7 +42,8 @@ export async function importImage(
     throw new UsageError(`${path} cannot be read (${code}): check the path`, { cause: error });
   });
   try {
-    const sizeBytes = await sizeOf(file, path);
+    const sizeBytes = await imageSizeBytes(file, path);
+    if (sizeBytes === 0) throw new UsageError(`${path} is empty: there is nothing to import`);
     const before = cas.store.statistics.blobBytes;
     await cas.createVolume(options.volume, sizeBytes, options.blockBytes);
     await copy(cas, file, sizeBytes, options).catch(async (error: unknown) => {
@@ -62,20 +62,9 @@ export async function importImage(
   }
 }
 
-type File = Awaited<ReturnType<typeof open>>;
-
-async function sizeOf(file: File, path: string): Promise<number> {
-  const stats = await file.stat();
-  let sizeBytes = stats.size;
-  if (stats.isBlockDevice()) sizeBytes = blockDeviceSize(file.fd);
-  if (sizeBytes === 0) throw new UsageError(`${path} is empty: there is nothing to import`);
-  // A file that ends within a sector gets zeros up to its end, as a disk would have them.
-  return Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
-}
-
 async function copy(
   cas: CasStore,
-  file: File,
+  file: FileHandle,
   sizeBytes: number,
   options: ImportOptions,
 ): Promise<void> {

@@ -16,7 +16,7 @@ const NODE_HEADER_BYTES = 40;
 const BITMAP_OFFSET = 24;
 export const PAGE_BYTES = ARITY * HASH_BYTES;
 export const MAX_NODE_BYTES = NODE_HEADER_BYTES + PAGE_BYTES;
-export const ROOT_BYTES = 72;
+const ROOT_BYTES = 72;
 
 /** What the hashes of a disk hang from. Its own hash is the id of the disk's whole content. */
 export interface RootDescriptor {

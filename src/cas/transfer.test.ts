@@ -225,6 +225,7 @@ describe("an image", () => {
     expect(second.storedBytes).toBe(0);
     await expect(importImage(cas, path, { volume: "first" })).rejects.toThrow(/already/);
     await expect(importImage(cas, "/nowhere", { volume: "x" })).rejects.toThrow(/ENOENT/);
+    await expect(importImage(cas, folder, { volume: "x" })).rejects.toThrow(/neither a file nor/);
     await cas.close();
   });
 });

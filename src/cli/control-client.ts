@@ -1,5 +1,6 @@
 import { request as httpRequest, type IncomingMessage } from "node:http";
 import { createInterface } from "node:readline";
+import { text as readText } from "node:stream/consumers";
 import { likelyControlSockets } from "../config/state-directory.ts";
 import type { JobLine } from "../control/job-stream.ts";
 import { Cancelled } from "../control/store-api.ts";
@@ -67,9 +68,7 @@ export async function isServerThere(socketPath: string): Promise<boolean> {
 /** One request and its answer. @throws a system error when nobody listens, UsageError, Error */
 export async function exchange(socketPath: string, request: ServerRequest): Promise<unknown> {
   const response = await send(socketPath, request);
-  const chunks: Buffer[] = [];
-  for await (const chunk of response) chunks.push(chunk as Buffer);
-  return readAnswer(socketPath, response.statusCode ?? 0, Buffer.concat(chunks).toString("utf8"));
+  return readAnswer(socketPath, response.statusCode ?? 0, await readText(response));
 }
 
 /**
@@ -84,10 +83,7 @@ export async function* exchangeLines(
   try {
     const response = await send(socketPath, request, signal);
     if (response.headers["content-type"] !== "application/x-ndjson") {
-      const chunks: Buffer[] = [];
-      for await (const chunk of response) chunks.push(chunk as Buffer);
-      const text = Buffer.concat(chunks).toString("utf8");
-      readAnswer(socketPath, response.statusCode ?? 0, text);
+      readAnswer(socketPath, response.statusCode ?? 0, await readText(response));
       return;
     }
     for await (const line of createInterface({ input: response })) {

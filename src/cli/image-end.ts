@@ -1,10 +1,8 @@
-import { constants, fstatSync, statSync } from "node:fs";
+import { constants, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
 import { systemErrorCode, UsageError } from "../errors.ts";
 import type { DiskEnd } from "../initiator/disk-copy.ts";
-import { SECTOR_BYTES } from "../storage/block-storage.ts";
-import { blockDeviceSize } from "../system/block-device.ts";
-import { readWhole, writeWhole } from "../system/image-file.ts";
+import { imageSizeBytes, readWhole, writeWhole } from "../system/image-file.ts";
 import { NewFile } from "../system/new-file.ts";
 
 /** An image file or a block device of this machine as an end of a copy. */
@@ -19,7 +17,7 @@ export class ImageEnd implements DiskEnd {
   private constructor(name: string, file: FileHandle, sizeBytes: number, newFile?: NewFile) {
     this.name = name;
     this.#file = file;
-    this.sizeBytes = Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
+    this.sizeBytes = sizeBytes;
     this.#newFile = newFile;
   }
 
@@ -35,7 +33,7 @@ export class ImageEnd implements DiskEnd {
         cause: error,
       });
     });
-    return new ImageEnd(path, file, sizeOf(file.fd, path));
+    return ImageEnd.#of(file, path);
   }
 
   /**
@@ -52,7 +50,7 @@ export class ImageEnd implements DiskEnd {
           cause: error,
         });
       });
-      const end = new ImageEnd(path, file, sizeOf(file.fd, path));
+      const end = await ImageEnd.#of(file, path);
       if (end.sizeBytes >= sizeBytes) return end;
       await file.close();
       throw new UsageError(
@@ -61,6 +59,16 @@ export class ImageEnd implements DiskEnd {
     }
     const file = await NewFile.create(path, { sizeBytes, overwrite });
     return new ImageEnd(path, file.handle, sizeBytes, file);
+  }
+
+  /** Closes it again when it has no size. */
+  static async #of(file: FileHandle, path: string): Promise<ImageEnd> {
+    try {
+      return new ImageEnd(path, file, await imageSizeBytes(file, path));
+    } catch (error) {
+      await file.close();
+      throw error;
+    }
   }
 
   async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
@@ -91,11 +99,4 @@ export class ImageEnd implements DiskEnd {
 
 function isBlockDevice(path: string): boolean {
   return statSync(path, { throwIfNoEntry: false })?.isBlockDevice() === true;
-}
-
-function sizeOf(descriptor: number, path: string): number {
-  const stats = fstatSync(descriptor);
-  if (stats.isFile()) return stats.size;
-  if (stats.isBlockDevice()) return blockDeviceSize(descriptor);
-  throw new UsageError(`${path}: is neither a file nor a block device; name one`);
 }

@@ -43,7 +43,7 @@ export interface ConfigurationOptions {
   readonly stateDirectory?: string | undefined;
 }
 
-export const NO_CONTROL_SOCKET = "none";
+const NO_CONTROL_SOCKET = "none";
 
 /** A mistake in a configuration file. */
 export interface ConfigurationProblem {

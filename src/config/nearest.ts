@@ -11,7 +11,7 @@ export function nearest(word: string, candidates: readonly string[]): string | u
 }
 
 /** How many insertions, deletions, replacements and swaps of neighbours lead from one to another. */
-export function editDistance(from: string, to: string): number {
+function editDistance(from: string, to: string): number {
   if (from.length > 64 || to.length > 64) return Number.POSITIVE_INFINITY;
   const rows = [Array.from({ length: to.length + 1 }, (_, column) => column)];
   for (let row = 1; row <= from.length; row++) {

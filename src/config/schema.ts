@@ -297,5 +297,4 @@ export const targetSchema = v.object({
   cas: v.optional(casSchema),
 });
 
-export type ServerKeys = v.InferOutput<typeof serverSchema>;
 export type TargetKeys = v.InferOutput<typeof targetSchema>;

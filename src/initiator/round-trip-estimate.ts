@@ -2,7 +2,7 @@ const FIRST_TIMEOUT_MS = 250;
 const LONGEST_TIMEOUT_MS = 2000;
 
 /** A disk that syncs may take tens of milliseconds now and then; the Linux driver waits as long. */
-export const SHORTEST_TIMEOUT_MS = 100;
+const SHORTEST_TIMEOUT_MS = 100;
 
 /** How long to wait for an answer before sending again: as TCP does (RFC 6298), in milliseconds. */
 export class RoundTripEstimate {

@@ -29,7 +29,7 @@ export interface Rates {
   readonly writtenBytes: number;
 }
 
-export const NO_RATES: Rates = { operations: 0, readBytes: 0, writtenBytes: 0 };
+const NO_RATES: Rates = { operations: 0, readBytes: 0, writtenBytes: 0 };
 
 /** The counts of a kind, side by side so that they lie in one line of the cache. */
 const COUNTS = 4;

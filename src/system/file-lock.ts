@@ -48,7 +48,7 @@ function deviceNumber(majorHex: string, minorHex: string): number {
 }
 
 /** Names a process: "process 1234 (vblade)". */
-export function describeProcess(pid: string): string {
+function describeProcess(pid: string): string {
   try {
     const name = readFileSync(`/proc/${pid}/comm`, "utf8").trim();
     return `process ${pid} (${name})`;

@@ -15,7 +15,7 @@ const STX_DIO_OFFSET_ALIGN = 156;
  * Frees a range of a file, which then reads as zeros (fallocate(2)).
  * @returns 0 or the negative errno
  */
-export function punchHole(descriptor: number, offset: number, length: number): number {
+function punchHole(descriptor: number, offset: number, length: number): number {
   const mode = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
   return callLibc(
     "fallocate",

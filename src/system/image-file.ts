@@ -1,8 +1,22 @@
 import type { FileHandle } from "node:fs/promises";
 import { UsageError } from "../errors.ts";
+import { blockDeviceSize } from "./block-device.ts";
 
 /** An image that is no multiple of it counts as if zeros followed, as a disk would have them. */
 const SECTOR_BYTES = 512;
+
+/**
+ * The size of an image file or a block device, in whole sectors.
+ * @throws UsageError when it is something else; Error when the kernel does not say
+ */
+export async function imageSizeBytes(file: FileHandle, path: string): Promise<number> {
+  const stats = await file.stat();
+  if (!stats.isFile() && !stats.isBlockDevice()) {
+    throw new UsageError(`${path}: is neither a file nor a block device; name one`);
+  }
+  const sizeBytes = stats.isFile() ? stats.size : blockDeviceSize(file.fd);
+  return Math.ceil(sizeBytes / SECTOR_BYTES) * SECTOR_BYTES;
+}
 
 /** Writes all of `data`; a single call to the system may write less. @throws Error of the system */
 export async function writeWhole(

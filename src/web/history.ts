@@ -24,7 +24,7 @@ export interface Sample {
 }
 
 /** The last minutes, a sample a second, for charts. */
-export const HISTORY_SAMPLES = 300;
+const HISTORY_SAMPLES = 300;
 
 export class History {
   readonly #samples: Sample[] = [];

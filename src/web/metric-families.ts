@@ -117,7 +117,7 @@ function portFamilies(ports: readonly PortStatus[]): MetricFamily[] {
   ];
 }
 
-export function targetLabel({ shelf, slot }: TargetStatus): string {
+function targetLabel({ shelf, slot }: TargetStatus): string {
   return `e${shelf}.${slot}`;
 }
 

@@ -9,7 +9,7 @@ export interface Refusal {
 }
 
 /** The header that a page of ours sends with everything that changes something. */
-export const TOKEN_HEADER = "x-aoed-token";
+const TOKEN_HEADER = "x-aoed-token";
 
 /**
  * Keeps other web pages out: a browser lets any page send requests to this machine.
