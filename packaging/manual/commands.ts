@@ -3,15 +3,22 @@ import { bold, italic, literal, paragraph, plain, subsection, tagged } from "./r
 
 /** The commands of aoed(8), each with its arguments, options and what `--help` adds. */
 export function commandPages(table: CommandEntry): string[] {
-  return everyCommand(table).flatMap((command) => [
-    ...(command.path.length === 0 ? [] : subsection(command.usage)),
-    ...paragraph(plain(sentence(command.description))),
-    ...command.arguments.flatMap(({ name, description, isVariadic }) =>
-      tagged(italic(isVariadic ? `${name}...` : name), [plain(sentence(description))]),
-    ),
-    ...command.options.filter(isOwn(command)).flatMap(optionLines),
-    ...helpLines(command.helpText),
-  ]);
+  return everyCommand(table)
+    .filter(isToldHere)
+    .flatMap((command) => [
+      ...(command.path.length === 0 ? [] : subsection(command.usage)),
+      ...paragraph(plain(sentence(command.description))),
+      ...command.arguments.flatMap(({ name, description, isVariadic }) =>
+        tagged(italic(isVariadic ? `${name}...` : name), [plain(sentence(description))]),
+      ),
+      ...command.options.filter(isOwn(command)).flatMap(optionLines),
+      ...helpLines(command.helpText),
+    ]);
+}
+
+/** `aoed help` shows what a reader of this page has before him. */
+function isToldHere({ path }: CommandEntry): boolean {
+  return path.at(-1) !== "help";
 }
 
 /** `--help` is told once, at the top: every command has it. */

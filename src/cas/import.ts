@@ -1,6 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { systemErrorCode, UsageError } from "../errors.ts";
 import { BlockRequest, BlockStatus, SECTOR_BYTES } from "../storage/block-storage.ts";
+import { ownUserName } from "../system/account.ts";
 import { nextData } from "../system/file-range.ts";
 import { imageSizeBytes, readWhole } from "../system/image-file.ts";
 import type { CasStore } from "./cas-store.ts";
@@ -39,7 +40,10 @@ export async function importImage(
 ): Promise<ImportReport> {
   const file = await open(path, "r").catch((error: unknown) => {
     const code = systemErrorCode(error);
-    throw new UsageError(`${path} cannot be read (${code}): check the path`, { cause: error });
+    const who = `user ${ownUserName()}`;
+    throw new UsageError(`${path} cannot be read by ${who} (${code}): check the path`, {
+      cause: error,
+    });
   });
   try {
     const sizeBytes = await imageSizeBytes(file, path);

@@ -31,7 +31,9 @@ export async function discover(options: DiscoverCommandOptions): Promise<void> {
     }));
     process.stdout.write(`${JSON.stringify(answer, null, 2)}\n`);
   } else if (targets.length === 0) {
-    process.stderr.write("aoed: nobody answered\n");
+    process.stderr.write(
+      "aoed: nobody answered (is a server running on this segment, and the link up?)\n",
+    );
   } else {
     process.stdout.write(summary(targets));
   }

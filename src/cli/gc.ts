@@ -9,7 +9,7 @@ export async function collectGarbage(options: StoreOptions): Promise<void> {
   printAnswer(
     options,
     report,
-    () => `${report.liveBlobs} blobs are in use
+    () => `blobs in use: ${report.liveBlobs}
 gave back ${approximateSize(report.bytesFreed)}, after moving ${approximateSize(report.bytesCopied)}
 `,
   );

@@ -44,7 +44,7 @@ function addPing(program: Command): void {
     .command("ping")
     .description("measure how long a target takes to answer")
     .argument("<shelf.slot>", "target, such as 1.0")
-    .requiredOption("-i, --interface <name>", "interface that it is reached by")
+    .option(...INTERFACE, collect)
     .option("-c, --count <number>", "how many requests", "4")
     .option("--interval <duration>", "time between two requests", "200ms")
     .option("--timeout <duration>", "how long each answer is waited for", "1s")

@@ -1,4 +1,5 @@
 import { UsageError } from "../errors.ts";
+import { findInterface, listInterfaces as interfaceStates } from "../ethernet/link-monitor.ts";
 import { type Initiator, openInitiator } from "../initiator/initiator.ts";
 import { InitiatorError, NoAnswerError } from "../initiator/initiator-error.ts";
 import type { OpenOptions } from "../initiator/initiator.ts";
@@ -9,12 +10,16 @@ import type { TargetAddress } from "./target-address.ts";
 /** One on each interface that was named; else on each that there is and that can be opened. */
 export function openInitiators(names: readonly string[]): Initiator[] {
   if (names.length > 0) {
-    for (const name of names) checkInterface(name);
+    for (const name of names) {
+      checkInterface(name);
+      checkReceives(name);
+    }
     return names.map((interfaceName) => openInitiator({ interfaceName }));
   }
   const initiators: Initiator[] = [];
   let refusal: UsageError | undefined;
-  for (const interfaceName of interfaceNames().filter((name) => name !== "lo")) {
+  const useful = interfaceNames().filter((name) => name !== "lo" && masterOf(name) === undefined);
+  for (const interfaceName of useful) {
     try {
       initiators.push(openInitiator({ interfaceName }));
     } catch (error) {
@@ -24,6 +29,47 @@ export function openInitiators(names: readonly string[]): Initiator[] {
   }
   if (initiators.length > 0) return initiators;
   throw refusal ?? new UsageError(`--interface is missing, and ${listInterfaces()}`);
+}
+
+/** The bridge, bond or team that takes the frames of this interface, so that nobody else has them. */
+function masterOf(name: string): { readonly kind: string; readonly name: string } | undefined {
+  const state = findInterface(name);
+  if (state === undefined || !["bridge", "bond", "team"].includes(state.slaveKind))
+    return undefined;
+  const master = interfaceStates().find(({ index }) => index === state.masterIndex);
+  return master === undefined ? undefined : { kind: state.slaveKind, name: master.name };
+}
+
+/** @throws UsageError that names the interface to use instead, when this one hands its frames on */
+function checkReceives(name: string): void {
+  const master = masterOf(name);
+  if (master === undefined) return;
+  throw new UsageError(
+    `${name} is a part of the ${master.kind} ${master.name}, which takes its frames; ` +
+      `use --interface ${master.name}`,
+  );
+}
+
+/** Whichever of them the target answers first. @throws NoAnswerError */
+export async function initiatorFor(
+  initiators: readonly Initiator[],
+  { shelf, slot }: TargetAddress,
+): Promise<Initiator> {
+  const [first] = initiators;
+  if (first !== undefined && initiators.length === 1) return first;
+  const names = initiators.map(({ interfaceName }) => interfaceName);
+  const silence = new NoAnswerError(
+    `e${shelf}.${slot}: nobody on ${names.join(", ")} answers (is the server running, and on one of these segments?)`,
+  );
+  const tries = initiators.map(async (initiator) => {
+    const found = await initiator.discover({ shelf, slot, enough: 1 });
+    if (found.length === 0) throw silence;
+    return initiator;
+  });
+  return Promise.any(tries).catch((error: unknown) => {
+    const errors: unknown[] = error instanceof AggregateError ? error.errors : [error];
+    throw errors.find((one) => one !== silence) ?? silence;
+  });
 }
 
 /** The disk at this address on whichever of the interfaces it answers. @throws NoAnswerError */

@@ -9,6 +9,7 @@ import type { CommandKindName } from "../metrics/command-kind.ts";
 import { latencyQuantileUs } from "../metrics/latency-buckets.ts";
 import { approximateSize } from "./approximate-size.ts";
 import { formatTable } from "./table.ts";
+import { ageText } from "./time-text.ts";
 
 /** What the targets and initiators do, as tables for people. */
 
@@ -78,7 +79,7 @@ function initiatorRow(initiator: InitiatorStatus): string[] {
     String(initiator.outstanding),
     String(initiator.retransmissions),
     String(initiator.errors),
-    `${initiator.lastSeen.slice(0, 19)}Z`,
+    ageText(initiator.lastSeen),
   ];
 }
 

@@ -1,12 +1,11 @@
 import { targetName } from "../config/configuration.ts";
-import { openInitiator } from "../initiator/initiator.ts";
-import { InitiatorError } from "../initiator/initiator-error.ts";
-import { checkInterface } from "./interfaces.ts";
+import { initiatorFor, withInitiators } from "./initiators.ts";
 import { readCount, readDuration } from "./option-values.ts";
+import { printAnswer } from "./print.ts";
 import { parseTargetAddress } from "./target-address.ts";
 
 export interface PingCommandOptions {
-  readonly interface: string;
+  readonly interface?: readonly string[];
   readonly count: string;
   readonly interval: string;
   readonly timeout: string;
@@ -23,10 +22,9 @@ export async function ping(text: string, options: PingCommandOptions): Promise<n
   const count = readCount(options.count, "--count");
   const intervalMs = readDuration(options.interval, "--interval");
   const timeoutMs = readDuration(options.timeout, "--timeout");
-  checkInterface(options.interface);
-  const initiator = openInitiator({ interfaceName: options.interface });
   const name = targetName(address);
-  try {
+  return withInitiators(options.interface ?? [], async (initiators) => {
+    const initiator = await initiatorFor(initiators, address);
     const result = await initiator.ping(address.shelf, address.slot, {
       count,
       intervalMs,
@@ -36,19 +34,15 @@ export async function ping(text: string, options: PingCommandOptions): Promise<n
         if (options.json !== true) printReply(name, sequence, roundTripMs);
       },
     });
-    process.stdout.write(
-      options.json === true
-        ? `${JSON.stringify({ ...address, interface: options.interface, ...result }, null, 2)}\n`
-        : `${name} at ${result.mac}: ${result.received} of ${result.sent} answered${times(result)}\n`,
+    const answer = { ...address, interface: initiator.interfaceName, ...result };
+    printAnswer(
+      options,
+      answer,
+      () =>
+        `${name} at ${result.mac}: ${result.received} of ${result.sent} answered${times(result)}\n`,
     );
     return result.received > 0 ? 0 : 1;
-  } catch (error) {
-    if (!(error instanceof InitiatorError)) throw error;
-    process.stderr.write(`aoed: ${error.message}\n`);
-    return 1;
-  } finally {
-    await initiator.close();
-  }
+  });
 }
 
 function printReply(name: string, sequence: number, roundTripMs: number | undefined): void {

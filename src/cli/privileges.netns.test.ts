@@ -123,7 +123,7 @@ test("what the user may not use is refused with the way out", async () => {
   const file = await server.aoed("serve", "--config", "aoed.toml");
   expect(file.code).toBe(2);
   expect(file.stderr).toMatch(
-    /disk\.img: user \d+ may not read and write it: change its owner or its mode\n$/,
+    /disk\.img: user nobody may not use the folder .*disks: .*, or: chown nobody: .*disks\n$/,
   );
   expect(readdirSync(place.path("disks"))).toEqual([]);
   expect(readdirSync(place.path("state"))).toEqual([]);

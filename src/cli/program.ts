@@ -284,6 +284,16 @@ export function buildProgram(): Command {
     .version(VERSION, "-V, --version")
     .helpCommand("help [command]", "show the help of a command")
     .showSuggestionAfterError()
+    .addHelpText(
+      "after",
+      `
+First steps, with the name of an interface of this machine (ip -brief link):
+  sudo aoed serve --interface eth0      serves a thin volume as e1.0 until Ctrl-C
+  sudo aoed status                      what it serves and how it fares
+  sudo aoed discover                    on another machine: which disks there are
+
+aoed COMMAND --help has the options and examples of each.`,
+    )
     .exitOverride()
     .configureOutput({ outputError: (text, write) => write(oneLine(text)) });
   addServe(program);

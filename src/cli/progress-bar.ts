@@ -1,5 +1,6 @@
 import type { Progress } from "../control/store-api.ts";
 import { approximateSize } from "./approximate-size.ts";
+import { durationText } from "./time-text.ts";
 
 const BAR_CHARACTERS = 24;
 const REDRAW_MS = 100;
@@ -75,14 +76,7 @@ export function progressLine(progress: Progress, ratePerSecond: number): string 
   }
   if (ratePerSecond > 0) parts.push(`${amount(ratePerSecond)}/s`);
   if (ratePerSecond > 0 && total !== null && total > done) {
-    parts.push(`${remaining((total - done) / ratePerSecond)} left`);
+    parts.push(`${durationText((total - done) / ratePerSecond)} left`);
   }
   return parts.join("  ");
-}
-
-function remaining(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  if (whole < 60) return `${whole} s`;
-  if (whole < 3600) return `${Math.floor(whole / 60)} min ${whole % 60} s`;
-  return `${Math.floor(whole / 3600)} h ${Math.floor((whole % 3600) / 60)} min`;
 }

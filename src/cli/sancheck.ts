@@ -39,7 +39,10 @@ export async function sancheck(options: SancheckCommandOptions): Promise<number>
     });
     const found = findings(reports);
     process.stdout.write(options.json === true ? asJson(reports, found) : text(reports, found));
-    if (reports.length === 0) process.stderr.write("aoed: nobody answered\n");
+    if (reports.length === 0)
+      process.stderr.write(
+        "aoed: nobody answered (is a server running on this segment, and the link up?)\n",
+      );
     const isWell = reports.length > 0 && found.every(({ severity }) => severity === "note");
     return isWell ? 0 : 1;
   });

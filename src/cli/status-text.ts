@@ -7,6 +7,7 @@ import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { approximateSize } from "./approximate-size.ts";
 import { dropTables, initiatorTables, loadTable } from "./load-text.ts";
 import { formatTable } from "./table.ts";
+import { ageText, durationText } from "./time-text.ts";
 
 /**
  * Everything that `aoed status` shows.
@@ -19,7 +20,7 @@ export function statusText(server: ServerStatus, before?: ServerStatus): string 
     server.ports.map(portRow),
   );
   const targets = formatTable(
-    ["TARGET", "SIZE", "WRITES", "READS", "WRITTEN", "ERRORS", "UNSYNCED", "DISK"],
+    ["TARGET", "SIZE", "WRITES ARE", "READS", "WRITES", "ERRORS", "UNSYNCED", "DISK"],
     server.targets.map(targetRow),
   );
   const tables = [targets, loadTable(server, before), ...initiatorTables(server), ports];
@@ -67,7 +68,7 @@ function head(server: ServerStatus): string {
   const problems = healthProblems(server).map(
     ({ subject, problem }) => `PROBLEM: ${subject}: ${problem}\n`,
   );
-  const first = `aoed ${version}, process ${processId}, up ${uptimeSeconds} s`;
+  const first = `aoed ${version}, process ${processId}, up ${durationText(uptimeSeconds)}`;
   const memoryUsed = approximateSize(memory.residentBytes);
   return `${first}
 busy ${busy.join(" + ")}, timers late by ${late.toFixed(1)} ms at most, memory ${memoryUsed}
@@ -82,7 +83,7 @@ function remoteRow({ remote }: StoreStatus): string[][] {
       remote.description,
       approximateSize(remote.dirtyBytes),
       `${(remote.lagMs / 1000).toFixed(1)} s`,
-      remote.headTime ?? "none",
+      remote.headTime === null ? "none" : ageText(remote.headTime),
       approximateSize(remote.cachedBytes),
       String(remote.puts),
       String(remote.gets),
@@ -114,8 +115,8 @@ function storeRow(store: StoreStatus): string[] {
     approximateSize(store.diskBytes),
     store.freeBytes === null ? "-" : approximateSize(store.freeBytes),
     storedBytes === 0 ? "-" : `${(receivedBytes / storedBytes).toFixed(2)}x`,
-    collected === null ? "-" : (collected.failure ?? collected.ended),
-    store.scrubbed ?? "never",
+    collected === null ? "-" : (collected.failure ?? ageText(collected.ended)),
+    store.scrubbed === null ? "never" : ageText(store.scrubbed),
   ];
 }
 

@@ -42,8 +42,8 @@ async function verifyStore(
 }
 
 function storeText(report: ScrubReport): string {
-  const read = `${report.blobs} blobs of ${approximateSize(report.bytes)} read`;
-  if (report.damaged.length === 0) return `${read}, all as they should be\n`;
+  const read = `blobs read: ${report.blobs}, ${approximateSize(report.bytes)}`;
+  if (report.damaged.length === 0) return `${read}, all as it should be\n`;
   const blobs = report.damaged.map(({ hash, place }) => `  ${hash} in ${place}\n`);
   const places = report.affected.map(({ snapshot, volume, ranges }) => {
     const owner = snapshot === null ? `volume ${volume}` : `snapshot ${snapshot} of ${volume}`;

@@ -105,7 +105,7 @@ test("--store goes through the server that has it, else directly, else says who 
   await server.did("export", "3.0", "out.img", ...socket);
   expect(readFileSync(server.place.path("out.img"))).toEqual(Buffer.alloc(2 * MIB, "content"));
   expect(await server.stop(served, "SIGTERM")).toBe(0);
-  expect(await server.did("verify", "--store", "store")).toMatch(/all as they should be\n$/);
+  expect(await server.did("verify", "--store", "store")).toMatch(/all as it should be\n$/);
 });
 
 test("an import that Ctrl-C ends leaves no volume, and the next one is right", async () => {

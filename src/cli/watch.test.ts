@@ -57,16 +57,18 @@ describe("the live view", () => {
     const ended = start();
     expect(terminal.isRaw).toBe(true);
     await terminal.until(() => terminal.picture[0] === "look 3 after 2");
-    expect(terminal.picture).toEqual(["look 3 after 2", "long long long long ", "", ""]);
+    expect(terminal.picture).toEqual(["look 3 after 2", "long long long long ", "q quits"]);
     expect(terminal.written.startsWith("\x1b[?1049h\x1b[?25l\x1b[H")).toBe(true);
 
     terminal.columns = 9;
     terminal.rows = 2;
     terminal.emit("resize");
     expect(terminal.picture).toHaveLength(2);
-    expect(terminal.picture[1]).toBe("long long");
+    expect(terminal.picture[1]).toBe("q quits; ");
 
     terminal.columns = 60;
+    terminal.emit("resize");
+    expect(terminal.picture[1]).toBe("q quits; lines below the window: 1");
     terminal.rows = 6;
     isGone = true;
     await terminal.until(() => terminal.picture[0] === "NO ANSWER: nobody is there");

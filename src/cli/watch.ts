@@ -104,17 +104,24 @@ function glances<Look>({ look, text }: WatchOptions<Look>): () => Promise<string
       const now = await look();
       last = text(now, before);
       before = now;
-      return `${last}\nq quits`;
+      return last;
     } catch (error) {
       const reason = error instanceof Error ? error.message : String(error);
-      return `NO ANSWER: ${reason}\ntrying again; q quits\n\n${last}`;
+      return `NO ANSWER: ${reason}\ntrying again\n\n${last}`;
     }
   };
 }
 
-/** As much of the text as fits, each line ended so that nothing of the last picture stays. */
+/**
+ * As much of the text as fits, and below it how to leave and how much is missing. Each line is ended so
+ * that nothing of the last picture stays.
+ */
 function fitted(text: string, { columns, rows }: Screen): string {
-  const lines = text.split("\n").slice(0, Math.max(1, rows));
-  const cut = lines.map((line) => `${line.slice(0, columns)}${CLEAR_LINE}`);
+  const lines = text.trimEnd().split("\n");
+  const room = Math.max(1, rows - 1);
+  const left = lines.length - room;
+  const more = left > 0 ? `; lines below the window: ${left}` : "";
+  const all = [...lines.slice(0, room), `q quits${more}`];
+  const cut = all.map((line) => `${line.slice(0, columns)}${CLEAR_LINE}`);
   return `${HOME}${cut.join("\r\n")}${CLEAR_BELOW}`;
 }

@@ -40,6 +40,10 @@ export class Initiator {
     this.#transport = new Transport(port, arena);
   }
 
+  get interfaceName(): string {
+    return this.#transport.port.name;
+  }
+
   get statistics(): TransportStatistics {
     return this.#transport.statistics;
   }

@@ -53,8 +53,12 @@ export function refuseImpossible(
   const problem = (place: (string | number)[], message: string): void => {
     problems.push({ ...positions.of(place), key: keyName(place), message });
   };
-  for (const key of serverKeys) {
-    problem(["server", key], "cannot be changed while running; restart the server for it");
+  // One line for all of them: a command shows the first problem only.
+  const [serverKey, ...others] = serverKeys;
+  if (serverKey !== undefined) {
+    const more = others.length === 0 ? "it" : `it and for ${others.join(", ")}`;
+    const right = `restart the server for ${more}`;
+    problem(["server", serverKey], `cannot be changed while running; ${right}`);
   }
   for (const change of targets) {
     const wrong = impossible(change);

@@ -17,6 +17,7 @@ import type {
   TargetStatus,
   TargetTable,
 } from "../control/control-api.ts";
+import { formatSize } from "../config/units.ts";
 import { UsageError } from "../errors.ts";
 import { impossible, isOtherDisk, refuseImpossible } from "./change-rules.ts";
 import { beforeDeadline } from "./deadline.ts";
@@ -186,7 +187,7 @@ export class Changes {
     const present = (await this.#statusOf(target)).storage.sectors * SECTOR_BYTES;
     if (sizeBytes < present && !shrink) {
       throw new UsageError(
-        `${targetName(target)} has ${present} octets, and what lies beyond ${sizeBytes} would be ` +
+        `${targetName(target)} has ${formatSize(present)}, and what lies beyond ${formatSize(sizeBytes)} would be ` +
           "lost; say --shrink when that is meant",
       );
     }

@@ -1,4 +1,7 @@
+import { existsSync } from "node:fs";
+import { dirname } from "node:path";
 import { UsageError } from "../errors.ts";
+import { ownUserName } from "../system/account.ts";
 import { type Durability, SECTOR_BYTES } from "./block-storage.ts";
 import type { DiskStorageOptions } from "./disk-storage.ts";
 
@@ -104,17 +107,14 @@ export function checkDirectRange(
 
 /** The line for a system error while `path` was opened. */
 export function openError(path: string, readOnly: boolean, code: string | undefined): UsageError {
-  const user = process.getuid?.() === 0 ? "root" : `user ${process.getuid?.()}`;
   switch (code) {
     case "ENOENT":
       return new UsageError(`${path} does not exist: create it, or correct the path`);
     case "ENOTDIR":
       return new UsageError(`${path}: a part of the path is not a directory: correct the path`);
     case "EACCES":
-    case "EPERM": {
-      const need = readOnly ? "read" : "read and write";
-      return new UsageError(`${path}: ${user} may not ${need} it: change its owner or its mode`);
-    }
+    case "EPERM":
+      return new UsageError(`${path}: user ${ownUserName()} may not ${denied(path, readOnly)}`);
     case "EROFS":
       return new UsageError(
         `${path} is on a read-only file system: set read_only = true, or use another file`,
@@ -129,4 +129,17 @@ export function openError(path: string, readOnly: boolean, code: string | undefi
     default:
       return new UsageError(`${path} cannot be opened: ${code ?? "unknown error"}`);
   }
+}
+
+/** What is denied, and what grants it; a file that is missing was to be made in its folder. */
+function denied(path: string, readOnly: boolean): string {
+  const need = readOnly ? "read" : "read and write";
+  if (path.startsWith("/dev/")) {
+    const service = "for the service: systemctl edit aoed, [Service], SupplementaryGroups=disk";
+    return `${need} it: it needs the group of the device (${service})`;
+  }
+  const isThere = existsSync(path);
+  const folder = dirname(path);
+  const right = `choose another folder, or: chown ${ownUserName()}: ${isThere ? path : folder}`;
+  return isThere ? `${need} it: ${right}` : `use the folder ${folder}: ${right}`;
 }

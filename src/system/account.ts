@@ -1,4 +1,5 @@
 import { execFileSync } from "node:child_process";
+import { userInfo } from "node:os";
 import { UsageError } from "../errors.ts";
 
 /** A user of this machine, with the groups that it is in. */
@@ -41,6 +42,15 @@ export function findGroupId(name: string): number {
   throw new UsageError(
     `there is no group ${JSON.stringify(name)}; make it with: groupadd --system ${name}`,
   );
+}
+
+/** The name of the user whose rights this process has, for messages. */
+export function ownUserName(): string {
+  try {
+    return userInfo().username;
+  } catch {
+    return String(process.geteuid?.()); // one without an entry, as in a container
+  }
 }
 
 function ask(program: string, words: string[]): string | undefined {

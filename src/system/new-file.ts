@@ -2,6 +2,7 @@ import type { Stats } from "node:fs";
 import { type FileHandle, lstat, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
 import { systemErrorCode, UsageError } from "../errors.ts";
+import { ownUserName } from "./account.ts";
 
 export interface NewFileOptions {
   /** It is sparse until it is written to. */
@@ -138,5 +139,9 @@ function isThereAlready(path: string): UsageError {
 
 function cannotBeCreated(path: string, error: unknown): UsageError {
   const code = systemErrorCode(error);
-  return new UsageError(`${path}: cannot be created (${code}); check the path`, { cause: error });
+  const isDenied = code === "EACCES" || code === "EPERM";
+  const right = isDenied
+    ? `user ${ownUserName()} may not write there, choose another folder`
+    : "check the path";
+  return new UsageError(`${path}: cannot be created (${code}); ${right}`, { cause: error });
 }
