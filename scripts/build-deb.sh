@@ -65,7 +65,9 @@ cp packaging/systemd/aoed.service "$root/usr/lib/systemd/system/"
 cp packaging/debian/aoed.toml "$root/etc/aoed/aoed.toml"
 cp packaging/debian/copyright "$documents/"
 cp packaging/debian/lintian-overrides "$root/usr/share/lintian/overrides/aoed"
-cp -r README.md docs/*.md docs/formats docs/monitoring "$documents/"
+cp -r docs/*.md docs/adr docs/formats docs/monitoring "$documents/"
+# The pages lie beside it here.
+sed 's#](docs/#](#g' README.md >"$documents/README.md"
 printf 'aoed (%s) unstable; urgency=medium\n\n  * See the history of the repository.\n\n -- The aoed authors <aoed@localhost>  %s\n' \
     "$version" "$(date -R -d "@${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct 2>/dev/null || date +%s)}")" |
     gzip -9n >"$documents/changelog.gz"

@@ -32,7 +32,8 @@ function addImport(program: Command): void {
     .addHelpText(
       "after",
       `
-Zeros take no space, and what the store has already is not stored again.
+Zeros take no space, and what the store has already is not stored again. A running server that has the
+store opens the image itself, as the user that it runs as.
 
 Examples:
   aoed import disk.img --into /data/aoe-store --volume databases
@@ -55,8 +56,11 @@ function addExport(program: Command): void {
     .addHelpText(
       "after",
       `
+A running server that has the store makes the file itself, as the user that it runs as: the service of
+the package may write in /var/lib/aoed, and in folders that are given to it.
+
 Examples:
-  sudo aoed export e1.0 disk.img
+  sudo aoed export e1.0 /var/lib/aoed/disk.img
   aoed export 17 --from /data/aoe-store disk.img`,
     )
     .action(async (what: string, file: string, options: ExportOptions) => {
@@ -72,7 +76,7 @@ At the end the receiver has the whole tree under the same root hash, which prove
 function addSend(program: Command): void {
   const command = program
     .command("send")
-    .description("move a snapshot to another store")
+    .description("copy a snapshot to another store")
     .argument("<snapshot>", "its id")
     .requiredOption(
       "--to <store>",
