@@ -7,7 +7,16 @@ import { expect, test } from "vitest";
  * The architecture as a test: what each folder of src may import. The layers come first, top to
  * bottom; below them what every layer may use; last what puts the layers together.
  */
-const foundations = ["errors", "mac-address", "native", "arena", "metrics", "log", "system"];
+const foundations = [
+  "errors",
+  "mac-address",
+  "mutex",
+  "native",
+  "arena",
+  "metrics",
+  "log",
+  "system",
+];
 const mayImport: Record<string, string[]> = {
   ethernet: ["aoe", "target", ...foundations],
   aoe: ["ata", "target", "storage", ...foundations],
@@ -21,6 +30,7 @@ const mayImport: Record<string, string[]> = {
 
   errors: [],
   "mac-address": [],
+  mutex: [],
   native: ["errors"],
   arena: ["native"],
   metrics: [],
@@ -46,7 +56,7 @@ const mayImport: Record<string, string[]> = {
     "storage",
     ...foundations,
   ],
-  workers: ["server", "config", "control", "ethernet", "cas", ...foundations],
+  workers: ["server", "config", "control", "ethernet", ...foundations],
   cli: [
     "workers",
     "server",

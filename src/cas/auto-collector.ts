@@ -1,3 +1,4 @@
+import { messageOf } from "../errors.ts";
 import type { CasStore } from "./cas-store.ts";
 import { GarbageCollector } from "./garbage-collector.ts";
 
@@ -90,7 +91,7 @@ export class AutoCollector {
     } catch (error) {
       if (this.#controller.signal.aborted) return;
       this.#rest(false, progress);
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       this.#onEnd?.(0, reason);
       this.#cas.log("error", `${this.#cas.store.description}: nothing was collected: ${reason}`);
     }

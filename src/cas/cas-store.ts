@@ -1,15 +1,15 @@
 import type { BlobStore, NoteReader } from "../blob/blob-store.ts";
 import { StoreFault } from "../blob/blob-store.ts";
 import { hashFromHex } from "../blob/hash.ts";
-import { UsageError } from "../errors.ts";
+import { messageOf, UsageError } from "../errors.ts";
 import { LineBudget } from "../log/line-budget.ts";
+import { Mutex } from "../mutex.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { Catalog, type SnapshotRecord } from "./catalog.ts";
 import { CatalogBatch } from "./catalog-batch.ts";
 import { checkpointVolume, type CheckpointSubject, isCheckpointed } from "./checkpoint.ts";
 import { isBlockSize, MAX_VOLUME_BYTES } from "./geometry.ts";
 import { decodeRoot, type RootDescriptor } from "./merkle-node.ts";
-import { Mutex } from "./mutex.ts";
 import { Volume, type VolumeOptions } from "./volume.ts";
 import { VolumeState } from "./volume-state.ts";
 
@@ -262,7 +262,7 @@ export class CasStore {
     this.#checkpointing = this.checkpoint()
       .catch((error: unknown) => {
         this.#retryAfterMs = performance.now() + RETRY_MS;
-        this.log("error", `${this.store.description}: no checkpoint: ${describe(error)}`);
+        this.log("error", `${this.store.description}: no checkpoint: ${messageOf(error)}`);
       })
       .finally(() => {
         this.#checkpointing = undefined;
@@ -334,8 +334,4 @@ function refuseBadSize(name: string, sizeBytes: number): void {
     `volume '${name}': a size of ${sizeBytes} bytes is not possible; ` +
       `it must be a multiple of ${SECTOR_BYTES} up to ${MAX_VOLUME_BYTES}`,
   );
-}
-
-export function describe(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

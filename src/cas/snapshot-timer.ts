@@ -1,3 +1,4 @@
+import { messageOf } from "../errors.ts";
 import type { SnapshotRecord } from "./catalog.ts";
 import type { Snapshots } from "./snapshots.ts";
 
@@ -60,7 +61,7 @@ export class SnapshotTimer {
     try {
       await this.takeAndPrune();
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
+      const reason = messageOf(error);
       log("error", `volume ${volume}: no snapshot was taken: ${reason}`);
     }
     this.#wait(everyMs);

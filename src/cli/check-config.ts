@@ -15,6 +15,7 @@ import {
 import { type KeyPath, locateKeys } from "../config/key-locator.ts";
 import { formatSize } from "../config/units.ts";
 import type { ReloadReport } from "../control/control-api.ts";
+import { messageOf } from "../errors.ts";
 import { formatMac } from "../mac-address.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { interfaceNames, listInterfaces } from "./interfaces.ts";
@@ -72,7 +73,7 @@ async function plannedReload(
   try {
     return await askServer<ReloadReport>(socket, "POST", "/v1/reload", { dryRun: true });
   } catch (error) {
-    return { refused: error instanceof Error ? error.message : String(error) };
+    return { refused: messageOf(error) };
   }
 }
 

@@ -5,7 +5,7 @@ import type { ConfigurationSource } from "../server/changes.ts";
 import { type Configuration, targetName } from "../config/configuration.ts";
 import { formatSize } from "../config/units.ts";
 import type { ServerStatus } from "../control/control-api.ts";
-import { UsageError } from "../errors.ts";
+import { messageOf, UsageError } from "../errors.ts";
 import type { RunningServer } from "../server/running-server.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { ServiceManager } from "../system/service-manager.ts";
@@ -115,10 +115,6 @@ export async function reloadOnSignal(
     log.error({ error: messageOf(error) }, "the state after a reload cannot be had");
     manager.ready("");
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 function summary({ ports, targets }: ServerStatus): string {

@@ -1,4 +1,5 @@
 import { setTimeout as delay } from "node:timers/promises";
+import { messageOf } from "../errors.ts";
 
 export interface WatchOptions<Look> {
   /** Asks again. @throws when nobody answers */
@@ -106,8 +107,10 @@ function glances<Look>({ look, text }: WatchOptions<Look>): () => Promise<string
       before = now;
       return last;
     } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      return `NO ANSWER: ${reason}\ntrying again\n\n${last}`;
+      return `NO ANSWER: ${messageOf(error)}
+trying again
+
+${last}`;
     }
   };
 }

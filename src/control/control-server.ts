@@ -1,7 +1,7 @@
 import { lchown } from "node:fs/promises";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
 import { dirname } from "node:path";
-import { systemErrorCode, UsageError } from "../errors.ts";
+import { messageOf, systemErrorCode, UsageError } from "../errors.ts";
 import { MadeFolders } from "../system/made-folders.ts";
 import type { ManagementApi } from "./control-api.ts";
 import { jobRoutes } from "./job-routes.ts";
@@ -139,7 +139,7 @@ async function respond(
     if (answer instanceof Job) await streamJob(answer, response);
     else send(response, 200, answer);
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     send(response, statusOf(error), { error: message });
   }
 }

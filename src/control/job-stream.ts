@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import { messageOf } from "../errors.ts";
 import type { Job } from "./router.ts";
 import type { Progress } from "./store-api.ts";
 
@@ -39,7 +40,7 @@ export async function streamJob(job: Job, response: ServerResponse): Promise<voi
     send({ result });
   } catch (error) {
     if (!response.headersSent) throw error;
-    send({ error: error instanceof Error ? error.message : String(error) });
+    send({ error: messageOf(error) });
   }
   response.end();
 }

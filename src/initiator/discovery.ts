@@ -11,6 +11,7 @@ import {
 } from "../aoe/header.wire.ts";
 import { AtaOpcode } from "../ata/ata-engine.ts";
 import { IDENTIFY_BYTES, readIdentify } from "../ata/identify.ts";
+import { messageOf } from "../errors.ts";
 import { formatMac } from "../mac-address.ts";
 import { type AtaAnswer, type AtaOutcome, AtaRequest, FAILURE_BITS } from "./ata-request.ts";
 import { readConfig, type TargetConfig, writeConfigQuery } from "./config-request.ts";
@@ -143,7 +144,7 @@ async function describe(
     }
     return { ...known, ...readIdentify(answer.data, 0) };
   } catch (error) {
-    return { ...known, fault: error instanceof Error ? error.message : String(error) };
+    return { ...known, fault: messageOf(error) };
   }
 }
 

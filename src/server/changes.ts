@@ -7,7 +7,7 @@ import { difference, reopens, type TargetChange } from "../config/difference.ts"
 import { parseTargetKeys } from "../config/load.ts";
 import { targetConflicts } from "../config/rules.ts";
 import { mergedTable, targetTable } from "../config/target-keys.ts";
-import { Mutex } from "../cas/mutex.ts";
+import { Mutex } from "../mutex.ts";
 import type {
   AddTargetRequest,
   ControlApi,
@@ -18,7 +18,7 @@ import type {
   TargetTable,
 } from "../control/control-api.ts";
 import { formatSize } from "../config/units.ts";
-import { UsageError } from "../errors.ts";
+import { messageOf, UsageError } from "../errors.ts";
 import { impossible, isOtherDisk, refuseImpossible } from "./change-rules.ts";
 import { beforeDeadline } from "./deadline.ts";
 import type { Log } from "../log/log.ts";
@@ -366,10 +366,6 @@ export class Changes {
     if (status === undefined) throw new Error(`${targetName({ shelf, slot })} has no status`);
     return status;
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }
 
 /** What was added by its volume or snapshot, as a file would say it. */

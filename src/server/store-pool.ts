@@ -1,7 +1,7 @@
 import { realpathSync } from "node:fs";
 import { resolve } from "node:path";
 import type { CasStore } from "../cas/cas-store.ts";
-import { Mutex } from "../cas/mutex.ts";
+import { Mutex } from "../mutex.ts";
 import { UsageError } from "../errors.ts";
 import { isStore, openStoreAt, placeOf, type StoreLog, type StorePlace } from "./store-place.ts";
 

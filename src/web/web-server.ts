@@ -9,7 +9,7 @@ import { findRoute, type Route } from "../control/router.ts";
 import { isAnswered, removeAbandoned } from "../control/socket-file.ts";
 import { storeRoutes } from "../control/store-routes.ts";
 import { targetRoutes } from "../control/target-routes.ts";
-import { systemErrorCode, UsageError } from "../errors.ts";
+import { messageOf, systemErrorCode, UsageError } from "../errors.ts";
 import { type Asset, loadAssets } from "./assets.ts";
 import { expose } from "./exposition.ts";
 import { History } from "./history.ts";
@@ -168,7 +168,7 @@ export class WebServer {
       await this.#answerApi(method, path, search, request, response);
     } catch (error) {
       const status = error instanceof UsageError ? 400 : 500;
-      const message = error instanceof Error ? error.message : String(error);
+      const message = messageOf(error);
       sendJson(response, status, { error: message });
     }
   }

@@ -1,4 +1,4 @@
-import { Mutex } from "../cas/mutex.ts";
+import { Mutex } from "../mutex.ts";
 import { type TargetConfiguration, targetName } from "../config/configuration.ts";
 import type {
   AddTargetRequest,
