@@ -39,6 +39,7 @@ export async function atServer<Result>(
 ): Promise<Result> {
   const candidates = socketPath === undefined ? likelyControlSockets() : [socketPath];
   const failures: string[] = [];
+  let denied: string | undefined;
   for (const candidate of candidates) {
     try {
       return await action(candidate);
@@ -46,7 +47,11 @@ export async function atServer<Result>(
       const code = systemErrorCode(error);
       if (code === undefined) throw error;
       failures.push(`${candidate} (${code})`);
+      if (code === "EACCES") denied ??= candidate;
     }
+  }
+  if (denied !== undefined) {
+    throw new UsageError(`${denied}: permission denied; run this as root, or as the server's user`);
   }
   const where = failures.join(", ");
   throw new UsageError(`no server answers at ${where}; start one, or name its --socket`);

@@ -1,4 +1,4 @@
-import { realpathSync, statSync } from "node:fs";
+import { realpathSync } from "node:fs";
 import { dirname, resolve } from "node:path";
 import { loadStoreFile } from "../config/load.ts";
 import { controlSocketIn, likelyControlSockets } from "../config/state-directory.ts";
@@ -6,6 +6,7 @@ import type { StoreApi, StoreStatus } from "../control/store-api.ts";
 import { systemErrorCode, UsageError } from "../errors.ts";
 import { atServer, exchange } from "./control-client.ts";
 import { RemoteStore } from "./remote-store.ts";
+import { statOrCode } from "./target-path.ts";
 
 /** Options that say which store a command is about. */
 export interface StoreOptions {
@@ -96,8 +97,11 @@ async function directly<Result>(
 
 /** The folder of a store that is named by it, or by a file that says where it is. */
 function folderOf(path: string): string {
-  const isFile = statSync(path, { throwIfNoEntry: false })?.isFile() === true;
-  return isFile ? loadStoreFile(path).path : path;
+  const stats = statOrCode(path);
+  if (stats === "EACCES") {
+    throw new UsageError(`${path}: permission denied; run this as root, or as the store's user`);
+  }
+  return typeof stats !== "string" && stats.isFile() ? loadStoreFile(path).path : path;
 }
 
 function realPath(path: string): string {

@@ -1,7 +1,7 @@
-import { mkdirSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdirSync, writeFileSync } from "node:fs";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { VERSION } from "../server/version.ts";
-import { type Finished, Workplace } from "./run-aoed.testing.ts";
+import { AOED, type Finished, Workplace } from "./run-aoed.testing.ts";
 
 let place: Workplace;
 beforeEach(() => {
@@ -126,6 +126,25 @@ describe("mistakes end with code 2, one line, and nothing on disk", () => {
     expect({ code, stdout }).toEqual({ code: 2, stdout: "" });
     expect(place.contents()).toEqual([]);
   });
+});
+
+test("what may not be opened is one line that says who may", async () => {
+  mkdirSync(place.path("closed"));
+  chmodSync(place.path("closed"), 0);
+  // Even root may not without its capabilities.
+  const isRoot = process.geteuid?.() === 0;
+  const plain = isRoot ? ["setpriv", "--inh-caps=-all", "--bounding-set=-all"] : ["env"];
+  const denied: [words: string[], line: RegExp][] = [
+    [["status", "--socket", "closed/c.sock"], /^aoed: closed\/c.sock: permission denied; run/],
+    [["gc", "--store", "closed/s"], /^aoed: \/.*closed\/s: permission denied; run this as root/],
+  ];
+  const [program = "", ...rest] = plain;
+  for (const [words, line] of denied) {
+    const { code, stderr } = await place.run(program, ...rest, AOED, ...words);
+    expect({ code, lines: stderr.trimEnd().split("\n").length }).toEqual({ code: 2, lines: 1 });
+    expect(stderr).toMatch(line);
+  }
+  chmodSync(place.path("closed"), 0o700);
 });
 
 describe("check-config", () => {

@@ -207,7 +207,9 @@ export class Changes {
   async #reload({ dryRun }: ReloadRequest): Promise<ReloadReport> {
     const source = this.#source;
     if (source === undefined) {
-      throw new UsageError("this server was started without a configuration file; start it anew");
+      throw new UsageError(
+        "this server was started without a configuration file: start it with --config FILE to reload one",
+      );
     }
     const next = source.read();
     const plan = difference(this.#configuration([...this.#targets.values()]), next);
