@@ -1,39 +1,30 @@
 import { readFileSync, truncateSync, writeFileSync } from "node:fs";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test } from "vitest";
 import { buildPrograms, type Programs } from "../../bench/build.ts";
 import type { ServerStatus } from "../control/control-api.ts";
 import { exchange } from "./control-client.ts";
-import { Namespace } from "./namespace.testing.ts";
 import type { Workplace } from "./run-aoed.testing.ts";
-import { type Served, ServerPlace } from "./serve-process.testing.ts";
+import { type Served, type ServerPlace, withServerPlace } from "./serve-process.testing.ts";
 
 const FLOOD_PER_SECOND = 200_000;
 const HOSTILE = "02:bb:00:00:00:01";
 /** Flood, load and server share the cores with whatever else runs: one round in which it shows. */
 const MOST_ROUNDS = 20;
 
-let namespace: Namespace;
 let server: ServerPlace;
 let place: Workplace;
 let programs: Programs;
 
-beforeAll(async () => {
-  namespace = await Namespace.create();
-});
-afterAll(async () => {
-  await namespace.remove();
+withServerPlace((given) => {
+  server = given;
+  ({ place } = given);
 });
 beforeEach(async () => {
-  server = new ServerPlace(namespace);
-  ({ place } = server);
   programs = await buildPrograms(new URL("../../bench/", import.meta.url).pathname, place.folder);
-});
-afterEach(async () => {
-  await server.remove();
 });
 
 async function inNamespace(...words: string[]): Promise<string> {
-  const [program, ...rest] = [...namespace.entrance, ...words];
+  const [program, ...rest] = [...server.namespace.entrance, ...words];
   const { code, stdout, stderr } = await place.run(program, ...rest);
   // The load ends with 1 when something was still unanswered, and says how much it had.
   if (code !== 0 && !stdout.startsWith("{"))
@@ -49,7 +40,7 @@ async function throughput(): Promise<number> {
 }
 
 async function flooded(): Promise<number> {
-  const mac = namespace.run("ip", "-br", "link", "show", "server0").split(/\s+/)[2];
+  const mac = server.namespace.run("ip", "-br", "link", "show", "server0").split(/\s+/)[2];
   const rate = String(FLOOD_PER_SECOND);
   const flood = inNamespace(programs.flood, "client0", mac, HOSTILE, "1", "0", rate, "2");
   const [operations] = await Promise.all([throughput(), flood]);

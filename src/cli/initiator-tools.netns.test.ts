@@ -28,6 +28,7 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   for (const child of others.splice(0)) {
+    if (child.exitCode !== null) continue;
     const ended = once(child, "exit");
     child.kill("SIGKILL");
     await ended;

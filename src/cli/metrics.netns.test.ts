@@ -1,23 +1,12 @@
 import { writeFileSync } from "node:fs";
 import { request } from "node:http";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { Namespace } from "./namespace.testing.ts";
-import { ServerPlace } from "./serve-process.testing.ts";
+import { expect, test } from "vitest";
+import { type ServerPlace, withServerPlace } from "./serve-process.testing.ts";
 
-let namespace: Namespace;
 let server: ServerPlace;
 
-beforeAll(async () => {
-  namespace = await Namespace.create();
-});
-afterAll(async () => {
-  await namespace.remove();
-});
-beforeEach(() => {
-  server = new ServerPlace(namespace);
-});
-afterEach(async () => {
-  await server.remove();
+withServerPlace((given) => {
+  server = given;
 });
 
 function configure(metrics: string): string {
@@ -61,22 +50,22 @@ test("metrics: the endpoint of a real server, on a socket and on loopback", asyn
   expect(await ask("/readyz")).toMatchObject({ status: 200 });
   expect(await ask("/healthz")).toEqual({ status: 200, text: '{"status":"ok","problems":[]}\n' });
   const program = 'fetch("http://127.0.0.1:9190/healthz").then((r) => console.log(r.status))';
-  expect(namespace.run(process.execPath, "-e", program)).toBe("200\n");
+  expect(server.namespace.run(process.execPath, "-e", program)).toBe("200\n");
 
   const other = await server.aoed("serve", "--config", file);
   expect(other.code).toBe(2);
 
-  namespace.run("ip", "link", "set", "client0", "down");
+  server.namespace.run("ip", "link", "set", "client0", "down");
   while ((await ask("/healthz")).status === 200) await new Promise((done) => setTimeout(done, 20));
   expect((await ask("/healthz")).text).toContain('"subject":"server0"');
-  namespace.run("ip", "link", "set", "client0", "up");
+  server.namespace.run("ip", "link", "set", "client0", "up");
   expect(await server.stop(served, "SIGTERM")).toBe(0);
 });
 
 test("an address that is taken is one clear line, and nothing is made", async () => {
   const path = configure('metrics = "127.0.0.1:9190"\ncontrol_socket = "none"');
   const holder = `require("net").createServer().listen(9190, "127.0.0.1", () => console.log("held"))`;
-  const [program, ...rest] = [...namespace.entrance, process.execPath, "-e", holder];
+  const [program, ...rest] = [...server.namespace.entrance, process.execPath, "-e", holder];
   const held = server.place.start(program, ...rest);
   await new Promise((resolve) => held.stdout?.once("data", resolve));
   const refused = await server.aoed("serve", "--config", path);

@@ -1,32 +1,23 @@
 import { execFileSync } from "node:child_process";
 import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { chmodSync, writeFileSync } from "node:fs";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
-import { Namespace } from "./namespace.testing.ts";
-import { type Served, ServerPlace } from "./serve-process.testing.ts";
+import { beforeEach, expect, test } from "vitest";
+import { type Served, type ServerPlace, withServerPlace } from "./serve-process.testing.ts";
 
 /** A user that every machine has and that owns nothing. */
 const USER = "nobody";
 const USER_ID = Number(execFileSync("id", ["-u", USER], { encoding: "utf8" }));
 const GROUP_ID = Number(execFileSync("id", ["-g", USER], { encoding: "utf8" }));
 
-let namespace: Namespace;
 let server: ServerPlace;
 let place: ServerPlace["place"];
 
-beforeAll(async () => {
-  namespace = await Namespace.create();
-});
-afterAll(async () => {
-  await namespace.remove();
+withServerPlace((given) => {
+  server = given;
+  ({ place } = given);
 });
 beforeEach(() => {
-  server = new ServerPlace(namespace);
-  ({ place } = server);
   chmodSync(place.folder, 0o755);
-});
-afterEach(async () => {
-  await server.remove();
 });
 
 const TARGETS = `
@@ -95,6 +86,7 @@ test.each([1, 2])(
     expect(statSync(place.path("disks/disk.img")).uid).toBe(USER_ID);
 
     // An interface that comes back is served without any privilege.
+    const { namespace } = server;
     namespace.run("ip", "link", "delete", "server0");
     namespace.run("ip", "link", "add", "server0", "type", "veth", "peer", "name", "client0");
     for (const name of ["server0", "client0"]) namespace.run("ip", "link", "set", name, "up");

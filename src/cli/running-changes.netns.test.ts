@@ -1,32 +1,23 @@
 import { existsSync, readFileSync, statSync, truncateSync, writeFileSync } from "node:fs";
-import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { beforeEach, describe, expect, test, vi } from "vitest";
 import type { ReloadReport, ServerStatus, TargetStatus } from "../control/control-api.ts";
 import { exchange } from "./control-client.ts";
-import { Namespace } from "./namespace.testing.ts";
-import { type Served, ServerPlace } from "./serve-process.testing.ts";
+import { type Served, ServerPlace, withServerPlace } from "./serve-process.testing.ts";
 
 // Each command is a process of its own, and the machine may be busy.
 vi.setConfig({ testTimeout: 120_000 });
 
-let namespace: Namespace;
 let server: ServerPlace;
 let place: ServerPlace["place"];
 let served: Served;
 
-beforeAll(async () => {
-  namespace = await Namespace.create();
-});
-afterAll(async () => {
-  await namespace.remove();
+withServerPlace((given) => {
+  server = given;
+  ({ place } = given);
 });
 beforeEach(async () => {
-  server = new ServerPlace(namespace);
-  ({ place } = server);
   writeFileSync(place.path("aoed.toml"), FIRST);
   served = await server.serve("--config", "aoed.toml");
-});
-afterEach(async () => {
-  await server.remove();
 });
 
 const SERVER = `# The lab.
@@ -144,7 +135,7 @@ size = "128KiB"
   test("a disk that cannot be opened takes the whole reload back", async () => {
     // The file of e1.0 goes to another address, and beside it one that somebody else has locked.
     writeFileSync(place.path("locked.img"), Buffer.alloc(4096));
-    const other = new ServerPlace(namespace);
+    const other = new ServerPlace(server.namespace);
     const words = ["-i", "client0", "-e", `9.0=${place.path("locked.img")}`];
     await other.serve(...words, "--state-dir", "other");
     try {

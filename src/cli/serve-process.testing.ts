@@ -1,6 +1,7 @@
 import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
-import type { Namespace } from "./namespace.testing.ts";
+import { afterAll, afterEach, beforeAll, beforeEach } from "vitest";
+import { Namespace } from "./namespace.testing.ts";
 import { AOED, type Finished, Workplace } from "./run-aoed.testing.ts";
 
 export interface Served {
@@ -72,4 +73,27 @@ export class ServerPlace {
     }
     this.place.remove();
   }
+}
+
+/**
+ * For the tests of a file: one network namespace for all of them, and in it a new place for each,
+ * which `given` is told. Hooks of the file that are registered later find it there, and go first at
+ * the end.
+ */
+export function withServerPlace(given: (server: ServerPlace) => void): void {
+  let namespace: Namespace;
+  let server: ServerPlace;
+  beforeAll(async () => {
+    namespace = await Namespace.create();
+  });
+  afterAll(async () => {
+    await namespace.remove();
+  });
+  beforeEach(() => {
+    server = new ServerPlace(namespace);
+    given(server);
+  });
+  afterEach(async () => {
+    await server.remove();
+  });
 }

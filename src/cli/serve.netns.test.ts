@@ -1,27 +1,16 @@
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { ServerStatus } from "../control/control-api.ts";
-import { Namespace } from "./namespace.testing.ts";
 import type { Finished } from "./run-aoed.testing.ts";
-import { type Served, ServerPlace } from "./serve-process.testing.ts";
+import { type Served, type ServerPlace, withServerPlace } from "./serve-process.testing.ts";
 
-let namespace: Namespace;
 let server: ServerPlace;
 let place: ServerPlace["place"];
 
-beforeAll(async () => {
-  namespace = await Namespace.create();
-});
-afterAll(async () => {
-  await namespace.remove();
-});
-beforeEach(() => {
-  server = new ServerPlace(namespace);
-  ({ place } = server);
-});
-afterEach(async () => {
-  await server.remove();
+withServerPlace((given) => {
+  server = given;
+  ({ place } = given);
 });
 
 async function serve(...words: string[]): Promise<Served> {

@@ -1,29 +1,18 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, readFileSync, writeFileSync } from "node:fs";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { ServerStatus } from "../control/control-api.ts";
 import type { SnapshotStatus, VolumeStatus } from "../control/store-api.ts";
-import { Namespace } from "./namespace.testing.ts";
 import { AOED } from "./run-aoed.testing.ts";
-import { ServerPlace } from "./serve-process.testing.ts";
+import { type ServerPlace, withServerPlace } from "./serve-process.testing.ts";
 
 const MIB = 1024 * 1024;
 
-let namespace: Namespace;
 let server: ServerPlace;
 
-beforeAll(async () => {
-  namespace = await Namespace.create();
-});
-afterAll(async () => {
-  await namespace.remove();
-});
-beforeEach(() => {
-  server = new ServerPlace(namespace);
-});
-afterEach(async () => {
-  await server.remove();
+withServerPlace((given) => {
+  server = given;
 });
 
 async function json<Answer>(...words: string[]): Promise<Answer> {

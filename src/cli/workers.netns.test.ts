@@ -1,28 +1,17 @@
 import { once } from "node:events";
 import { writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import type { ServerStatus } from "../control/control-api.ts";
-import { Namespace } from "./namespace.testing.ts";
-import { ServerPlace } from "./serve-process.testing.ts";
+import { type ServerPlace, withServerPlace } from "./serve-process.testing.ts";
 
 /** Node runs it before the command: SIGUSR2 makes a fault in one of the worker threads. */
 const FAULT = fileURLToPath(new URL("worker-fault.testing.ts", import.meta.url));
 
-let namespace: Namespace;
 let server: ServerPlace;
 
-beforeAll(async () => {
-  namespace = await Namespace.create();
-});
-afterAll(async () => {
-  await namespace.remove();
-});
-beforeEach(() => {
-  server = new ServerPlace(namespace);
-});
-afterEach(async () => {
-  await server.remove();
+withServerPlace((given) => {
+  server = given;
 });
 
 /** A file target e1.0, and what else is given. */
@@ -109,10 +98,10 @@ test("interfaces that one thread alone can own: AF_XDP falls back, a TAP is refu
   expect(tap).toMatchObject({ code: 2, stdout: "" });
   expect(tap.stderr).toMatch(/^aoed: aoed\.toml:4:1: server\.workers: is more than one, and a TAP/);
 
-  namespace.run("ip", "link", "add", "bridge0", "type", "bridge");
+  server.namespace.run("ip", "link", "add", "bridge0", "type", "bridge");
   const words = ["serve", "-i", "bridge0", "-e", "1.0=made.img", "--size", "1MiB"];
   const bridged = await server.aoed(...words, "--workers", "2");
-  namespace.run("ip", "link", "delete", "bridge0");
+  server.namespace.run("ip", "link", "delete", "bridge0");
   expect(bridged).toMatchObject({ code: 2, stdout: "" });
   expect(bridged.stderr.split("\n").at(-2)).toMatch(/^aoed: 'bridge0' is served through a TAP/);
   expect(server.place.contents()).not.toContain("made.img");
