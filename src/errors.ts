@@ -12,6 +12,17 @@ export class UsageError extends Error {
   }
 }
 
+/**
+ * What may go wrong while running, though nobody made a mistake: a full disk, damage, a server that
+ * cannot do what it was asked. The message is one line; the process ends with exit code 1.
+ */
+export class RuntimeFault extends Error {
+  constructor(message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = "RuntimeFault";
+  }
+}
+
 /** The `code` of a system error ("ENOENT"), or undefined for anything else that was thrown. */
 export function systemErrorCode(error: unknown): string | undefined {
   if (typeof error !== "object" || error === null || !("code" in error)) return undefined;

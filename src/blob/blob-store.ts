@@ -20,6 +20,7 @@
  * - a failed batch leaves nothing behind, and what was acknowledged before is not harmed;
  * - no call blocks the event loop on the disk.
  */
+import { RuntimeFault } from "../errors.ts";
 
 /** The longest blob: a block of 64 KiB, and room for what surrounds one in other layers. */
 export const MAX_BLOB_BYTES = 128 * 1024;
@@ -39,7 +40,7 @@ export type StoreFaultKind =
   /** What is stored under this name has other bytes, or the disk could not read it. */
   | "damaged";
 
-export class StoreFault extends Error {
+export class StoreFault extends RuntimeFault {
   readonly kind: StoreFaultKind;
 
   constructor(kind: StoreFaultKind, message: string, options?: ErrorOptions) {

@@ -1,6 +1,4 @@
-import type { FileHandle } from "node:fs/promises";
 import { StoreFault } from "../blob/blob-store.ts";
-import { writeWhole } from "../system/image-file.ts";
 import { NewFile } from "../system/new-file.ts";
 import type { CasStore } from "./cas-store.ts";
 import type { RootDescriptor } from "./merkle-node.ts";
@@ -27,7 +25,7 @@ const PIECE_BYTES = 1024 * 1024;
 
 /**
  * Writes a snapshot or a volume to a sparse image file, which is there only when it is whole.
- * @throws UsageError, StoreFault, what `onProgress` throws; then nothing of it is left
+ * @throws UsageError, RuntimeFault, what `onProgress` throws; then nothing of it is left
  */
 export async function exportImage(
   cas: CasStore,
@@ -51,7 +49,7 @@ async function writeImage(
   const { sizeBytes } = root;
   const overwrite = options.overwrite === true;
   await using file = await NewFile.create(path, { sizeBytes, overwrite });
-  const bytes = await writeContent(cas, root, file.handle, options);
+  const bytes = await writeContent(cas, root, file, options);
   await file.keep();
   return { sizeBytes, bytes };
 }
@@ -60,7 +58,7 @@ async function writeImage(
 async function writeContent(
   cas: CasStore,
   root: RootDescriptor,
-  file: FileHandle,
+  file: NewFile,
   { onProgress }: ExportOptions,
 ): Promise<number> {
   const buffer = Buffer.alloc(PIECE_BYTES + root.blockBytes);
@@ -75,7 +73,7 @@ async function writeContent(
   const writeOut = async (): Promise<void> => {
     for (const { position, data } of pieces.splice(0)) {
       const length = Math.min(data.length, root.sizeBytes - position);
-      await writeWhole(file, data.subarray(0, length), position);
+      await file.write(data.subarray(0, length), position);
     }
   };
   await readContent(cas.store, root, {

@@ -4,7 +4,7 @@ import { text as readText } from "node:stream/consumers";
 import { likelyControlSockets } from "../config/state-directory.ts";
 import type { JobLine } from "../control/job-stream.ts";
 import { Cancelled } from "../control/store-api.ts";
-import { systemErrorCode, UsageError } from "../errors.ts";
+import { RuntimeFault, systemErrorCode, UsageError } from "../errors.ts";
 
 const TIMEOUT_MS = 10_000;
 
@@ -133,5 +133,5 @@ function readAnswer(socketPath: string, status: number, text: string): unknown {
   const { error } = answer as { error?: unknown };
   const message = typeof error === "string" ? error : `the server refused (${status})`;
   // What is the server's own fault is no mistake of whoever asks.
-  throw status >= 500 ? new Error(message) : new UsageError(message);
+  throw status >= 500 ? new RuntimeFault(message) : new UsageError(message);
 }

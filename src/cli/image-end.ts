@@ -78,7 +78,8 @@ export class ImageEnd implements DiskEnd {
   }
 
   async write(offsetBytes: number, data: Uint8Array): Promise<void> {
-    await writeWhole(this.#file, data, offsetBytes);
+    if (this.#newFile === undefined) await writeWhole(this.#file, data, offsetBytes);
+    else await this.#newFile.write(data, offsetBytes);
   }
 
   async sync(): Promise<void> {

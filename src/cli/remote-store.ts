@@ -10,6 +10,7 @@ import type {
   StoreStatus,
   VolumeStatus,
 } from "../control/store-api.ts";
+import { RuntimeFault } from "../errors.ts";
 import { exchange, exchangeLines } from "./control-client.ts";
 
 /** StoreApi of a running server, over its control socket. */
@@ -80,10 +81,10 @@ export class RemoteStore implements StoreApi {
     const sent = { method: "POST", path, body: request } as const;
     for await (const line of exchangeLines(this.#socketPath, sent, control.signal)) {
       if ("progress" in line) control.onProgress(line.progress);
-      else if ("error" in line) throw new Error(line.error);
+      else if ("error" in line) throw new RuntimeFault(line.error);
       else return line.result as Jobs[Name]["report"];
     }
-    throw new Error("the server ended before the work was done");
+    throw new RuntimeFault("the server ended before the work was done");
   }
 
   async #ask<Answer>(

@@ -1,7 +1,7 @@
 import { writeFileSync } from "node:fs";
 import { CommanderError } from "commander";
 import { Cancelled } from "../control/store-api.ts";
-import { systemErrorCode, UsageError } from "../errors.ts";
+import { RuntimeFault, systemErrorCode, UsageError } from "../errors.ts";
 import { EXIT_FAULT, EXIT_INTERRUPTED, EXIT_USAGE } from "./exit-codes.ts";
 import { buildProgram } from "./program.ts";
 
@@ -35,6 +35,11 @@ function exitCodeOf(error: unknown): number {
     process.stderr.write(`aoed: ${error.message}\n`);
     return error.exitCode;
   }
+  if (error instanceof RuntimeFault) {
+    process.stderr.write(`aoed: ${error.message}\n`);
+    return EXIT_FAULT;
+  }
+  // Nobody foresaw it: where it came from helps to mend it.
   const text = error instanceof Error ? (error.stack ?? error.message) : String(error);
   process.stderr.write(`aoed: fault: ${text}\n`);
   return EXIT_FAULT;

@@ -63,3 +63,21 @@ test("a mistake in it is one line with its place, and nothing is made", async ()
   expect(stderr.trimEnd()).not.toContain("\n");
   expect(existsSync(workplace.path("bad"))).toBe(false);
 });
+
+test("a store that is damaged is one line, and leaves no image", async () => {
+  const block = randomBytes(4096);
+  writeFileSync(workplace.path("block.img"), block);
+  await aoed("import", "block.img", "--into", "damaged", "--volume", "disk");
+  const segments = workplace.contents().filter((name) => name.startsWith("damaged/segment-"));
+  for (const path of segments.map((name) => workplace.path(name))) {
+    const bytes = readFileSync(path);
+    const at = bytes.indexOf(block);
+    if (at < 0) continue;
+    bytes[at] ^= 1;
+    writeFileSync(path, bytes);
+  }
+  const outcome = await workplace.aoed("export", "disk", "out.img", "--from", "damaged");
+  expect(outcome).toMatchObject({ code: 1, stdout: "" });
+  expect(outcome.stderr).toMatch(/^aoed: blocks 0 to 0 cannot be read: blob [0-9a-f]+\n$/);
+  expect(workplace.contents().filter((name) => name.startsWith("out.img"))).toEqual([]);
+});

@@ -124,7 +124,7 @@ test("is not kept when the disk does not take it", async () => {
   writeFileSync(path, "old");
   const file = await NewFile.create(path, { sizeBytes: 512, overwrite: true });
   await failNext("sync", "EIO");
-  await expect(file.keep()).rejects.toThrow("EIO");
+  await expect(file.keep()).rejects.toThrow(`${path}: cannot be written (EIO)`);
   await file[Symbol.asyncDispose]();
   expect(readFileSync(path, "utf8")).toBe("old");
   expect(readdirSync(folder)).toEqual(["disk.img"]);

@@ -1,7 +1,8 @@
 import type { Stats } from "node:fs";
 import { type FileHandle, lstat, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { systemErrorCode, UsageError } from "../errors.ts";
+import { messageOf, RuntimeFault, systemErrorCode, UsageError } from "../errors.ts";
+import { writeWhole } from "./image-file.ts";
 import { ownUserName } from "./account.ts";
 
 export interface NewFileOptions {
@@ -59,16 +60,32 @@ export class NewFile implements AsyncDisposable {
     }
   }
 
+  /** Writes all of `data`. @throws RuntimeFault */
+  async write(data: Uint8Array, position: number): Promise<void> {
+    await this.#attempt(async () => writeWhole(this.handle, data, position));
+  }
+
   /**
    * Makes the content durable, and gives it its name.
-   * @throws UsageError when something has come to have this name; Error of the system
+   * @throws UsageError when something has come to have this name; RuntimeFault
    */
   async keep(): Promise<void> {
-    await this.handle.sync();
+    await this.#attempt(async () => this.handle.sync());
     if (!this.#overwrite && (await isThere(this.#path))) throw isThereAlready(this.#path);
-    await rename(partOf(this.#path), this.#path);
-    this.#isKept = true;
-    await syncFolder(this.#folder);
+    await this.#attempt(async () => {
+      await rename(partOf(this.#path), this.#path);
+      this.#isKept = true;
+      await syncFolder(this.#folder);
+    });
+  }
+
+  async #attempt(action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      const reason = systemErrorCode(error) ?? messageOf(error);
+      throw new RuntimeFault(`${this.#path}: cannot be written (${reason})`, { cause: error });
+    }
   }
 
   /** Closes the file; what was not kept is gone. */
