@@ -2,7 +2,7 @@ import type { DiscoveredTarget } from "../initiator/discovery.ts";
 import { targetName } from "../config/configuration.ts";
 import { formatSize } from "../config/units.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
-import { openInitiators } from "./initiators.ts";
+import { openInitiators, SILENCE } from "./initiators.ts";
 import { octetsAsBase64, readDuration } from "./option-values.ts";
 import { formatTable } from "./table.ts";
 
@@ -31,9 +31,7 @@ export async function discover(options: DiscoverCommandOptions): Promise<void> {
     }));
     process.stdout.write(`${JSON.stringify(answer, null, 2)}\n`);
   } else if (targets.length === 0) {
-    process.stderr.write(
-      "aoed: nobody answered (is a server running on this segment, and the link up?)\n",
-    );
+    process.stderr.write(SILENCE);
   } else {
     process.stdout.write(summary(targets));
   }

@@ -7,6 +7,10 @@ import type { RemoteDisk } from "../initiator/remote-disk.ts";
 import { checkInterface, interfaceNames, listInterfaces } from "./interfaces.ts";
 import type { TargetAddress } from "./target-address.ts";
 
+export const SILENCE =
+  "aoed: nobody answered: is a server running on this segment, and the link up? " +
+  "A server on the same interface of this machine is not heard\n";
+
 /** One on each interface that was named; else on each that there is and that can be opened. */
 export function openInitiators(names: readonly string[]): Initiator[] {
   if (names.length > 0) {
@@ -59,7 +63,7 @@ export async function initiatorFor(
   if (first !== undefined && initiators.length === 1) return first;
   const names = initiators.map(({ interfaceName }) => interfaceName);
   const silence = new NoAnswerError(
-    `e${shelf}.${slot}: nobody on ${names.join(", ")} answers (is the server running, and on one of these segments?)`,
+    `e${shelf}.${slot}: nobody on ${names.join(", ")} answers (is the server running, on another machine of these segments?)`,
   );
   const tries = initiators.map(async (initiator) => {
     const found = await initiator.discover({ shelf, slot, enough: 1 });

@@ -32,7 +32,10 @@ function addServe(program: Command): void {
       "file, block device or store#volume to export; repeat",
       collect,
     )
-    .option("--size <size>", 'with --export: size of a file to create, such as "10GiB"')
+    .option(
+      "--size <size>",
+      'with --export: size of a file or volume to create, such as "10GiB"; smaller volumes grow to it',
+    )
     .option("--read-only", "with --export: refuse writes")
     .addOption(
       new Option("--durability <when>", "with --export: when a write is answered").choices(

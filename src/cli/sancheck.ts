@@ -2,7 +2,7 @@ import type { Initiator } from "../initiator/initiator.ts";
 import type { PathReport } from "../initiator/path-report.ts";
 import { type Finding, findings } from "../initiator/san-findings.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
-import { withInitiators } from "./initiators.ts";
+import { SILENCE, withInitiators } from "./initiators.ts";
 import { withProgressBar } from "./long-work.ts";
 import { octetsAsBase64, readCount, readDuration } from "./option-values.ts";
 import { formatTable } from "./table.ts";
@@ -39,10 +39,7 @@ export async function sancheck(options: SancheckCommandOptions): Promise<number>
     });
     const found = findings(reports);
     process.stdout.write(options.json === true ? asJson(reports, found) : text(reports, found));
-    if (reports.length === 0)
-      process.stderr.write(
-        "aoed: nobody answered (is a server running on this segment, and the link up?)\n",
-      );
+    if (reports.length === 0) process.stderr.write(SILENCE);
     const isWell = reports.length > 0 && found.every(({ severity }) => severity === "note");
     return isWell ? 0 : 1;
   });

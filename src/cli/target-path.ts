@@ -127,6 +127,10 @@ function absentFileObstacle(
   stateDirectory: string,
 ): Obstacle | undefined {
   const quoted = JSON.stringify(target.path);
+  // A file there would be a disk in memory, in the place of the device that was meant.
+  if (target.path.startsWith("/dev/") && !target.path.startsWith("/dev/shm/")) {
+    return { key: "path", message: `${quoted} does not exist; check the path` };
+  }
   if (target.sizeBytes === undefined) {
     const right = 'give a size such as "10GiB" to create it, or check the path';
     return { key: "path", message: `${quoted} does not exist; ${right}` };

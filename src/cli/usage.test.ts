@@ -63,6 +63,10 @@ describe("mistakes end with code 2, one line, and nothing on disk", () => {
     [["serve", "-i", "lo", "-e", "1.0"], /--export: "1.0" names no path; use SHELF.SLOT=PATH/],
     [["serve", "-i", "lo", "-e", "4095.0=x"], /--export: "4095.0" is not a target address/],
     [["serve", "-i", "lo", "-e", "1.255=x"], /--export: "1.255" is not a target address/],
+    [
+      ["serve", "-i", "lo", "--size", "1MiB", "-e", "1.0=/dev/aoed-absent"],
+      /e1.0: path: "\/dev\/aoed-absent" does not exist; check the path/,
+    ],
     [["serve", "-i", "lo", "-e", "1.0=absent.img"], /e1.0: path: ".*absent.img" does not exist/],
     [["serve", "-i", "lo", "-e", "1.0=no/a.img", "--size", "1MiB"], /cannot be created \(ENOENT\)/],
     [["serve", "-i", "lo", "-e", "1.0=a", "--size", "1"], /--size: "1" is not a size in sectors/],

@@ -105,7 +105,7 @@ export class Initiator {
     if (found === undefined) {
       const { name } = this.#transport.port;
       throw new NoAnswerError(
-        `e${shelf}.${slot}: nobody on ${name} answers (is the server running, and on this segment?)`,
+        `e${shelf}.${slot}: nobody on ${name} answers (is the server running, on another machine of this segment?)`,
       );
     }
     return found;
