@@ -76,7 +76,10 @@ function addSnapshotContent(snapshot: Command): void {
       "after",
       `
 What the volume holds now is kept as a snapshot; newer snapshots stay. Unmount the disk on every
-client first: a mounted file system would write what it remembers over what came back.`,
+client first: a mounted file system would write what it remembers over what came back.
+
+Example:
+  sudo aoed snapshot rollback 17`,
     )
     .action(async (reference: string, options: RollbackOptions) => {
       await (await import("./snapshot.ts")).rollback(reference, options);
@@ -87,7 +90,11 @@ client first: a mounted file system would write what it remembers over what came
     .addHelpText(
       "after",
       `
-It takes no space until one of the two changes. Serve it with aoed target add.`,
+It takes no space until one of the two changes. Serve it with aoed target add.
+
+Examples:
+  sudo aoed snapshot clone 17 before-upgrade
+  sudo aoed target add 1.5 --volume before-upgrade`,
     )
     .action(async (reference: string, volume: string, options: StoreOptions) => {
       await (await import("./snapshot.ts")).cloneSnapshot(reference, volume, options);
