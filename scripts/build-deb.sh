@@ -33,12 +33,15 @@ root=$scratch/root
 library=$root/usr/lib/aoed
 documents=$root/usr/share/doc/aoed
 umask 022
+say() { echo "build-deb: $*" >&2; }
 
+say "compiling aoed $version for $arch"
 scripts/stage-package.sh "$library" "$version"
 rm "$library/README.md" "$library/LICENSE"
 SHIM_CPU=$cpu scripts/build-shim.sh
 install -D -m 644 "shim/build/linux-$cpu/aoed_shim.node" "$library/shim/build/aoed_shim.node"
 
+say "installing its packages"
 # The production packages of the lock, for this processor. npm checks the lock against the whole
 # manifest, so they are installed beside it.
 mkdir "$scratch/packages"
@@ -81,5 +84,6 @@ for script in postinst prerm postrm; do install -m 755 "packaging/debian/$script
 (cd "$root" && find . -type f ! -path './DEBIAN/*' ! -path './etc/*' -printf '%P\0' | sort -z | xargs -0 md5sum) \
     >"$root/DEBIAN/md5sums"
 find "$root" -type d -exec chmod 755 {} +
+[ "${compression[0]}" = -Znone ] || say "compressing, which takes up to a minute"
 dpkg-deb --root-owner-group "${compression[@]}" --build "$root" "$output/aoed_${version}_$arch.deb" >/dev/null
 echo "$output/aoed_${version}_$arch.deb"
