@@ -13,6 +13,7 @@ export const otherTests: Readonly<Record<number, readonly string[]>> = {
   43: ["src/storage/block-storage.compliance.ts", "src/storage/disk-storage.test.ts"],
   45: ["src/storage/disk-faults.test.ts"],
   46: ["src/storage/overlap-table.test.ts", "src/storage/disk-storage.test.ts"],
+  47: ["src/conformance/aoed-process.netns.test.ts"],
   49: ["src/storage/block-storage.compliance.ts", "src/storage/overlap-table.test.ts"],
   51: ["src/ethernet/frame-service.test.ts"],
   52: ["src/storage/crash.test.ts", "netns-tests/restart.test.ts"],
