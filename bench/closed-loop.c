@@ -68,12 +68,13 @@ static void send_queued(struct loop *loop)
 {
     if (loop->outgoing_count == 0)
         return;
-    uint64_t now_ns = monotonic_ns();
+    /* The loop's own clock goes on too: the first replies may be taken before it is read again. */
+    loop->now_ns = monotonic_ns();
     for (unsigned index = 0; index < loop->outgoing_count; index++) {
         struct request *request = loop->outgoing_requests[index];
-        request->last_sent_ns = now_ns;
+        request->last_sent_ns = loop->now_ns;
         if (request->first_sent_ns == 0)
-            request->first_sent_ns = now_ns;
+            request->first_sent_ns = loop->now_ns;
     }
     for (unsigned sent = 0; sent < loop->outgoing_count;) {
         int accepted = sendmmsg(loop->socket->descriptor, loop->outgoing + sent,

@@ -76,10 +76,10 @@ const ports: SuitePlan = {
     'The same image; *aoed* as in the table above, *aoed busy-poll* with `busy_poll = "50us"`, ' +
     '*aoed xdp* with `port = "xdp"`.',
   comparesPorts: true,
-  workloads: [KIBIBYTE, EIGHT_KIBIBYTES].flatMap((size) =>
+  workloads: [KIBIBYTE, FOUR_KIBIBYTES, EIGHT_KIBIBYTES].flatMap((size) =>
     combine(size, [1, 64], [RANDOM_READ, RANDOM_WRITE]),
   ),
-  quick: combine(KIBIBYTE, [1], [RANDOM_READ]),
+  quick: combine(KIBIBYTE, [1, 64], [RANDOM_READ]),
 };
 
 const fairness: SuitePlan = {

@@ -42,10 +42,7 @@ uint8_t *shim_bytes(napi_env env, napi_value value, size_t *length_bytes)
     *length_bytes = 0;
     bool matches = false;
 
-    if (napi_is_arraybuffer(env, value, &matches) == napi_ok && matches) {
-        napi_get_arraybuffer_info(env, value, &bytes, length_bytes);
-        return bytes;
-    }
+    /* The data path has typed arrays. */
     if (napi_is_typedarray(env, value, &matches) == napi_ok && matches) {
         static const size_t element_bytes[] = {1, 1, 1, 2, 2, 4, 4, 4, 8, 8, 8};
         napi_typedarray_type type;
@@ -53,6 +50,10 @@ uint8_t *shim_bytes(napi_env env, napi_value value, size_t *length_bytes)
         napi_get_typedarray_info(env, value, &type, &elements, &bytes, NULL, NULL);
         if ((size_t)type < sizeof element_bytes / sizeof element_bytes[0])
             *length_bytes = elements * element_bytes[type];
+        return bytes;
+    }
+    if (napi_is_arraybuffer(env, value, &matches) == napi_ok && matches) {
+        napi_get_arraybuffer_info(env, value, &bytes, length_bytes);
         return bytes;
     }
     return NULL;
@@ -70,6 +71,7 @@ NAPI_MODULE_INIT()
     shim_register_disk(env, exports);
     shim_register_poll(env, exports);
     shim_register_packet(env, exports);
+    shim_register_packet_ring(env, exports);
     shim_register_netlink(env, exports);
     shim_register_tap(env, exports);
     shim_register_hash(env, exports);

@@ -4,6 +4,7 @@
  */
 #define _GNU_SOURCE
 #include "frames.h"
+#include "packet.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -42,11 +43,23 @@ static napi_value packet_open(napi_env env, napi_callback_info info)
      * delays but does not harm. */
     setsockopt(descriptor, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof on);
     setsockopt(descriptor, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof on);
-    /* So that a frame's time in the socket is known; see packetReceive. */
-    setsockopt(descriptor, SOL_SOCKET, SO_TIMESTAMPNS, &on, sizeof on);
     set_buffer(descriptor, SO_RCVBUFFORCE, SO_RCVBUF, shim_int32(env, arguments[0]));
     set_buffer(descriptor, SO_SNDBUFFORCE, SO_SNDBUF, shim_int32(env, arguments[1]));
     return shim_number(env, descriptor);
+}
+
+/*
+ * packetTimestamp(descriptor): from now on the kernel notes when frames come, which packetReceive
+ * needs to tell the old ones. A ring has the time of each frame anyway.
+ */
+static napi_value packet_timestamp(napi_env env, napi_callback_info info)
+{
+    napi_value arguments[1];
+    shim_arguments(env, info, 1, arguments);
+    int on = 1;
+    int result = setsockopt(shim_int32(env, arguments[0]), SOL_SOCKET, SO_TIMESTAMPNS, &on,
+                            sizeof on);
+    return shim_number(env, result == 0 ? 0 : -errno);
 }
 
 /* packetBind(descriptor, interfaceIndex, etherType): 0 or a negative errno. */
@@ -142,9 +155,9 @@ static napi_value packet_receive(napi_env env, napi_callback_info info)
         struct msghdr *message = &messages[index].msg_hdr;
         batch.lengths[index] = (int32_t)messages[index].msg_len;
         if ((message->msg_flags & MSG_TRUNC) != 0)
-            batch.lengths[index] = -1;
+            batch.lengths[index] = PACKET_TRUNCATED;
         else if (now_ms - arrival_ms(message, now_ms) > oldest_ms)
-            batch.lengths[index] = -2;
+            batch.lengths[index] = PACKET_STALE;
     }
     return shim_number(env, received);
 }
@@ -204,6 +217,7 @@ static napi_value socket_error(napi_env env, napi_callback_info info)
 void shim_register_packet(napi_env env, napi_value exports)
 {
     shim_export_function(env, exports, "packetOpen", packet_open);
+    shim_export_function(env, exports, "packetTimestamp", packet_timestamp);
     shim_export_function(env, exports, "packetBind", packet_bind);
     shim_export_function(env, exports, "packetFilter", packet_filter);
     shim_export_function(env, exports, "packetReceive", packet_receive);

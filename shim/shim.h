@@ -16,6 +16,7 @@ void shim_register_memory(napi_env env, napi_value exports);
 void shim_register_disk(napi_env env, napi_value exports);
 void shim_register_poll(napi_env env, napi_value exports);
 void shim_register_packet(napi_env env, napi_value exports);
+void shim_register_packet_ring(napi_env env, napi_value exports);
 void shim_register_netlink(napi_env env, napi_value exports);
 void shim_register_tap(napi_env env, napi_value exports);
 void shim_register_hash(napi_env env, napi_value exports);

@@ -14,7 +14,7 @@ const [serverInterface, clientInterface, path, kind, rounds] = process.argv.slic
 const etherType = 0x88a2;
 let mac: Uint8Array = new Uint8Array(6);
 await openDataPath(path, (arena) => {
-  const port = openPacketPort({ interfaceName: serverInterface, etherType, arena });
+  const port = openPacketPort({ interfaceName: serverInterface, etherType, arena, ring: true });
   mac = port.link.mac;
   return port;
 });

@@ -10,7 +10,7 @@ export const limits = {
   instructions: { read: 93_000, write: 96_000 },
   /** System calls for a batch of 16 frames that follow each other on the disk. */
   systemCalls: {
-    read: { recvmmsg: 2, preadv: 1, sendmmsg: 1, others: 0 },
-    write: { recvmmsg: 2, pwritev: 1, sendmmsg: 1, others: 0 },
+    read: { recvmmsg: 0, preadv: 1, sendmmsg: 1, others: 0 },
+    write: { recvmmsg: 0, pwritev: 1, sendmmsg: 1, others: 0 },
   },
 } as const;

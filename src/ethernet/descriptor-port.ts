@@ -12,7 +12,7 @@ import {
 import { sameLink } from "./link-state.ts";
 import { TransmitRing } from "./transmit-ring.ts";
 
-/** What the shim writes for a frame that waited too long in the kernel (shim/packet.c). */
+/** What the shim writes for a frame that waited too long in the kernel (shim/packet.h). */
 const STALE_LENGTH = -2;
 
 const { EAGAIN, ENOBUFS, ENOMEM } = constants.errno;

@@ -22,6 +22,12 @@ const BATCHES_IN_TURN = 8;
  */
 const BATCHES_AHEAD = 16;
 
+/** What waits is no crowd when one turn is enough for it: an initiator with a wide window, say. */
+const CALM_FRAMES = BATCHES_IN_TURN * BATCH_FRAMES;
+
+/** Turns, after no crowd was found, in which none is looked for: looking costs something. */
+const CALM_TURNS = 8;
+
 /** An initiator may have `buffer_count` requests outstanding at each target; some do not count well. */
 const SOURCE_LATITUDE = 4;
 
@@ -39,9 +45,11 @@ const DRAIN_POLL_MS = 5;
 export class ServedPort implements ReplyPort {
   readonly port: EthernetPort;
   readonly drops: DropCounts = noDrops();
-  /** A whole turn did not suffice: sources have turns of their own until nothing waits. */
+  /** A whole turn did not suffice: sources have turns of their own until one does. */
   isCrowded = false;
-  /** Received frames that wait for their execution, while it is crowded. */
+  /** For so many further turns it is not crowded even if they do not suffice. */
+  calmTurns = 0;
+  /** Frames that were received while it was crowded, and wait for their execution. */
   readonly waiting: FairQueue;
   /** Frames wait for `transmit`. */
   isDirty = false;
@@ -183,7 +191,8 @@ export class FrameService {
         return;
       }
     }
-    served.isCrowded = true;
+    if (served.calmTurns > 0) served.calmTurns--;
+    else served.isCrowded = true;
     if (served.waiting.count > 0) this.#scheduleTurn(served);
   }
 
@@ -199,7 +208,8 @@ export class FrameService {
       if (this.#responder.inFlight > 0) return;
       if (nowMs > startMs + LINGER_MS) return this.#scheduleTurn(first);
       for (const served of this.ports) {
-        if (served.isCrowded || served.port.onReadable === undefined) return;
+        if (served.isCrowded || served.waiting.count > 0) return;
+        if (served.port.onReadable === undefined) return;
         if (this.#executeReceived(served) > 0) untilMs = nowMs + this.#busyPollMs;
       }
     }
@@ -207,8 +217,12 @@ export class FrameService {
 
   /** One batch. @returns whether there may be more */
   #receiveAndExecute(served: ServedPort): boolean {
-    if (!served.isCrowded) return this.#executeReceived(served) === BATCH_FRAMES;
     const { port, waiting } = served;
+    if (!served.isCrowded) {
+      if (waiting.count === 0) return this.#executeReceived(served) === BATCH_FRAMES;
+      this.#executeBatch(served);
+      return true;
+    }
     let count = BATCH_FRAMES;
     for (let ahead = 0; ahead < BATCHES_AHEAD && count === BATCH_FRAMES; ahead++) {
       if (waiting.hasNoRoomFor(BATCH_FRAMES)) break;
@@ -216,8 +230,10 @@ export class FrameService {
       this.#queueReceived(served, count);
     }
     this.#executeBatch(served);
-    served.isCrowded = waiting.count > 0 || count === BATCH_FRAMES;
-    return served.isCrowded;
+    served.isCrowded = count === BATCH_FRAMES || waiting.count > CALM_FRAMES;
+    if (served.isCrowded) return true;
+    served.calmTurns = CALM_TURNS;
+    return waiting.count > 0;
   }
 
   /** In the order of their arrival. @returns how many frames there were */

@@ -55,6 +55,7 @@ export async function openPort(options: OpenPortOptions): Promise<EthernetPort> 
       arena,
       filter,
       oldestFrameMs: STALE_AFTER_MS,
+      ring: true,
       log,
     };
     if (kind === "xdp" && !isShared) return openXdpPort(raw);

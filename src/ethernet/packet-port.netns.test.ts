@@ -1,6 +1,6 @@
 import { closeSync, readFileSync, readSync } from "node:fs";
 import { Worker } from "node:worker_threads";
-import { afterEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { FrameArena } from "../arena/frame-arena.ts";
 import { openTapDevice } from "../system/tap-device.ts";
 import { drop, jumpIfEqual, loadWord } from "./bpf.ts";
@@ -14,13 +14,13 @@ import { ethernetFrame, testMac, waitUntil, WireTester } from "./wire.testing.ts
 
 const ETHER_TYPE = 0x88a2;
 
-describe.runIf(isIsolated)("on a veth pair", () => {
+describe.runIf(isIsolated).each([false, true])("on a veth pair, with a ring: %s", (ring) => {
   ethernetPortCompliance({
     name: "a packet port",
     filters: true,
     connect(arena, mtuBytes) {
       const [name, peerName] = makePair(mtuBytes);
-      const port = openPacketPort({ interfaceName: name, etherType: ETHER_TYPE, arena });
+      const port = openPacketPort({ interfaceName: name, etherType: ETHER_TYPE, arena, ring });
       const peer = openStation(peerName);
       return Promise.resolve({
         port,
@@ -49,9 +49,12 @@ function openStation(interfaceName: string, options: Partial<PacketPortOptions> 
   return new WireTester(port, arena);
 }
 
+/** Whether the stations of the present tests receive through a ring. */
+let hasRing = false;
+
 /** A station that is closed after the test. */
 function station(interfaceName: string, options: Partial<PacketPortOptions> = {}): WireTester {
-  const opened = openStation(interfaceName, options);
+  const opened = openStation(interfaceName, { ring: hasRing, ...options });
   stations.push(opened);
   return opened;
 }
@@ -88,7 +91,11 @@ const onlyNumber = (number: number): Uint8Array =>
 const bothUp = (...ends: WireTester[]): Promise<void> =>
   waitUntil(() => ends.every((end) => end.port.link.up), "both ends are up");
 
-describe.runIf(isIsolated)("a packet port", () => {
+describe.runIf(isIsolated).each([false, true])("a packet port, with a ring: %s", (ring) => {
+  beforeEach(() => {
+    hasRing = ring;
+  });
+
   test("a frame that waited too long in the socket is dropped and counted", async () => {
     const [name, peerName] = pair();
     const server = station(name, { oldestFrameMs: STALE_AFTER_MS });

@@ -8,6 +8,7 @@ import { DescriptorPort } from "./descriptor-port.ts";
 import { type InterfaceState, type InterfaceWatch, watchInterface } from "./link-monitor.ts";
 import { linkOf } from "./link-state.ts";
 import { closedFilter, packetFilter } from "./packet-filter.ts";
+import { PacketRing } from "./packet-ring.ts";
 
 export interface PacketPortOptions {
   interfaceName: string;
@@ -16,6 +17,11 @@ export interface PacketPortOptions {
   /** A socket filter (struct sock_filter[]), by default that of `packetFilter()`. */
   filter?: Uint8Array;
   receiveBufferBytes?: number;
+  /**
+   * Receive through a ring in memory, of `receiveBufferBytes` that are taken at once: for a server.
+   * Without it the kernel takes memory for what waits, and receiving a system call for each batch.
+   */
+  ring?: boolean;
   sendBufferBytes?: number;
   /** Frames that one call to the kernel moves. */
   batchFrames?: number;
@@ -27,10 +33,7 @@ export interface PacketPortOptions {
 /** Longer than any frame waits. */
 const NEVER_TOO_OLD_MS = 2 ** 31 - 1;
 
-/**
- * A lost frame costs an initiator at least 100 ms, so the buffers hold some thousand jumbo frames.
- * The kernel takes no more than is really used.
- */
+/** A lost frame costs an initiator at least 100 ms, so the buffers hold some thousand jumbo frames. */
 const RECEIVE_BUFFER_BYTES = 32 * 1024 * 1024;
 const SEND_BUFFER_BYTES = 8 * 1024 * 1024;
 
@@ -39,10 +42,8 @@ const SEND_BUFFER_BYTES = 8 * 1024 * 1024;
  * @throws UsageError when there is no such interface or no permission
  */
 export function openPacketPort(options: PacketPortOptions): PacketPort {
-  const socket = openSocket(
-    options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES,
-    options.sendBufferBytes ?? SEND_BUFFER_BYTES,
-  );
+  const receiveBufferBytes = options.receiveBufferBytes ?? RECEIVE_BUFFER_BYTES;
+  const socket = openSocket(receiveBufferBytes, options.sendBufferBytes ?? SEND_BUFFER_BYTES);
   let port: PacketPort | undefined;
   const watch = watchInterface(options.interfaceName, (state) => port?.follow(state));
   if (watch.initial === undefined) {
@@ -50,7 +51,8 @@ export function openPacketPort(options: PacketPortOptions): PacketPort {
     shim.closeDescriptor(socket);
     throw new UsageError(`there is no network interface '${options.interfaceName}'`);
   }
-  port = new PacketPort(options, socket, watch, watch.initial);
+  const ring = new PacketRing(socket, receiveBufferBytes);
+  port = new PacketPort(options, socket, ring, watch, watch.initial);
   return port;
 }
 
@@ -63,6 +65,8 @@ export class PacketPort extends DescriptorPort {
   readonly #etherType: number;
   readonly #oldestFrameMs: number;
   readonly #socket: number;
+  /** Not open where each batch is received by a system call. */
+  readonly #ring: PacketRing;
   readonly #watch: InterfaceWatch;
   readonly #log: PacketPortOptions["log"];
   #filter: Uint8Array;
@@ -73,6 +77,7 @@ export class PacketPort extends DescriptorPort {
   constructor(
     options: PacketPortOptions,
     socket: number,
+    ring: PacketRing,
     watch: InterfaceWatch,
     initial: InterfaceState,
   ) {
@@ -82,9 +87,17 @@ export class PacketPort extends DescriptorPort {
     this.#log = options.log;
     this.#filter = options.filter ?? packetFilter();
     this.#socket = socket;
+    this.#ring = ring;
     this.#watch = watch;
+    if (options.ring === true) this.useRing();
+    else shim.packetTimestamp(socket);
     this.attach(socket);
     this.#bind(initial);
+  }
+
+  /** From now on the option `ring` holds. What waits in the socket may be lost. */
+  useRing(): void {
+    this.#fitRing(this.link.mtuBytes);
   }
 
   /**
@@ -98,6 +111,7 @@ export class PacketPort extends DescriptorPort {
 
   /** Takes over the new state of the interface. Called by the watch. */
   follow(state: InterfaceState | undefined): void {
+    if (state !== undefined && this.#ring.isOpen) this.#fitRing(state.mtuBytes);
     if ((state?.incarnation ?? 0) !== this.#bound) {
       if (state === undefined) this.#unbind();
       else this.#bind(state);
@@ -108,11 +122,15 @@ export class PacketPort extends DescriptorPort {
   }
 
   protected override readBatch(count: number): number {
+    const { arena, receiveOffsets, received } = this;
+    if (this.#ring.isOpen) {
+      return this.#ring.receive(arena, receiveOffsets, received, count, this.#oldestFrameMs);
+    }
     return shim.packetReceive(
       this.#socket,
-      this.arena.bytes,
-      this.receiveOffsets,
-      this.received.lengths,
+      arena.bytes,
+      receiveOffsets,
+      received.lengths,
       count,
       FRAME_CAPACITY_BYTES,
       this.#oldestFrameMs,
@@ -138,7 +156,19 @@ export class PacketPort extends DescriptorPort {
 
   protected override closeDevice(): void {
     this.#watch.close();
+    this.#ring.close();
     shim.closeDescriptor(this.#socket);
+  }
+
+  /** A ring saves work: where the kernel has no memory for it, it is done without. */
+  #fitRing(mtuBytes: number): void {
+    const result = this.#ring.fit(mtuBytes);
+    if (result === 0) return;
+    shim.packetTimestamp(this.#socket);
+    this.#log?.warn(
+      { interface: this.name, reason: errnoName(result) },
+      "the kernel has no receive ring for this interface, so each batch costs a system call more",
+    );
   }
 
   /** Binds with the filter closed, so that no frame gets in that the filter would have dropped. */

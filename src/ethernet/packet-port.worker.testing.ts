@@ -6,7 +6,7 @@ import { openPacketPort } from "./packet-port.ts";
 const shared = workerData as { interfaceName: string; etherType: number; mac: Uint8Array };
 const { interfaceName, etherType } = shared;
 const arena = new FrameArena(64);
-const port = openPacketPort({ interfaceName, etherType, arena });
+const port = openPacketPort({ interfaceName, etherType, arena, ring: true });
 
 port.onReadable = () => {
   const count = port.receive(16);

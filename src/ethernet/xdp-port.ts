@@ -46,10 +46,12 @@ const CLOSE_TIMEOUT_MS = 1000;
  * @throws UsageError when there is no such interface or no permission for a packet port either
  */
 export function openXdpPort(options: XdpPortOptions): XdpPort | PacketPort {
-  const packet = openPacketPort(options);
+  // Beside the sockets it has little to do; as long as it serves alone it does without a ring too.
+  const packet = openPacketPort({ ...options, ring: false });
   const port = new XdpPort(options, packet);
   if (port.isAttached) return port;
   port.abandon();
+  if (options.ring === true) packet.useRing();
   return packet;
 }
 

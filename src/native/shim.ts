@@ -52,6 +52,7 @@ export interface Shim {
 
   /** shim/packet.c: AF_PACKET sockets. */
   packetOpen(receiveBufferBytes: number, sendBufferBytes: number): number;
+  packetTimestamp(descriptor: number): number;
   packetBind(descriptor: number, interfaceIndex: number, etherType: number): number;
   packetFilter(descriptor: number, program: Uint8Array): number;
   packetReceive(
@@ -73,6 +74,23 @@ export interface Shim {
   ): number;
   packetDrops(descriptor: number): number;
   socketError(descriptor: number): number;
+
+  /** shim/packet-ring.c: memory that the kernel puts the frames of an AF_PACKET socket into. */
+  packetRingOpen(
+    descriptor: number,
+    slotBytes: number,
+    ringBytes: number,
+  ): PacketRingHandle | number;
+  packetRingReceive(
+    ring: PacketRingHandle,
+    arena: Uint8Array,
+    offsets: Float64Array,
+    lengths: Int32Array,
+    count: number,
+    capacityBytes: number,
+    oldestMs: number,
+  ): number;
+  packetRingClose(ring: PacketRingHandle, descriptor: number): void;
 
   /** shim/tap.c: frames of one TAP interface, read and written until it would block. */
   tapReceive(
@@ -144,6 +162,9 @@ export interface Shim {
 
 /** What `diskOpen` returns; it means nothing outside the shim. */
 export type DiskHandle = { readonly disk: unique symbol };
+
+/** What `packetRingOpen` returns; it means nothing outside the shim. */
+export type PacketRingHandle = { readonly packetRing: unique symbol };
 
 /** What `xdpOpen` returns; it means nothing outside the shim. */
 export type XdpHandle = { readonly xdp: unique symbol };
