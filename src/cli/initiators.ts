@@ -1,7 +1,7 @@
 import { UsageError } from "../errors.ts";
 import { findInterface, listInterfaces as interfaceStates } from "../ethernet/link-monitor.ts";
 import { type Initiator, openInitiator } from "../initiator/initiator.ts";
-import { InitiatorError, NoAnswerError } from "../initiator/initiator-error.ts";
+import { NoAnswerError } from "../initiator/initiator-error.ts";
 import type { OpenOptions } from "../initiator/initiator.ts";
 import type { RemoteDisk } from "../initiator/remote-disk.ts";
 import { checkInterface, interfaceNames, listInterfaces } from "./interfaces.ts";
@@ -94,7 +94,8 @@ export async function openDisk(
 
 /**
  * Runs `action` with initiators that are closed afterwards.
- * @returns its exit code, or 1 with one line when the network or the target did not do its part
+ * @returns its exit code
+ * @throws InitiatorError when the network or the target did not do its part
  */
 export async function withInitiators(
   names: readonly string[],
@@ -103,10 +104,6 @@ export async function withInitiators(
   const initiators = openInitiators(names);
   try {
     return await action(initiators);
-  } catch (error) {
-    if (!(error instanceof InitiatorError)) throw error;
-    process.stderr.write(`aoed: ${error.message}\n`);
-    return 1;
   } finally {
     await Promise.all(initiators.map(async (initiator) => initiator.close()));
   }

@@ -1,7 +1,8 @@
 import { AoeError } from "../aoe/header.wire.ts";
+import { RuntimeFault } from "../errors.ts";
 
 /** A request that was not done, with a message for people: who was asked, and what went wrong. */
-export class InitiatorError extends Error {
+export class InitiatorError extends RuntimeFault {
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);
     this.name = "InitiatorError";

@@ -1,3 +1,5 @@
+import { RuntimeFault } from "../errors.ts";
+
 /**
  * ObjectStore: whole objects under names, as S3, Azure Blob Storage or a folder keep them. It is
  * what packs, heads and leases are written to; blobs and volumes are things of the layers above.
@@ -146,7 +148,7 @@ export type ObjectFaultCode =
   /** The store cannot do what is asked: it ignores conditions, or refuses this kind of request. */
   | "unsupported";
 
-export class ObjectFault extends Error {
+export class ObjectFault extends RuntimeFault {
   readonly code: ObjectFaultCode;
   /** Of an `unavailable` store that said when to come back. */
   readonly retryAfterMs: number | undefined;

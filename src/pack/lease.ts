@@ -1,4 +1,4 @@
-import { UsageError } from "../errors.ts";
+import { RuntimeFault, UsageError } from "../errors.ts";
 import { ObjectFault, objectFaultCode, type ObjectStore } from "../object/object-store.ts";
 import type { Clock } from "./clock.ts";
 import { decodeDocument, encodeDocument } from "./document.ts";
@@ -263,7 +263,7 @@ export class Lease {
 }
 
 /** Another has taken over the store. */
-export class LeaseLost extends Error {
+export class LeaseLost extends RuntimeFault {
   constructor(reason: string) {
     super(reason);
     this.name = "LeaseLost";
