@@ -1,6 +1,7 @@
 import { execFileSync } from "node:child_process";
 import {
   chmodSync,
+  existsSync,
   lstatSync,
   mkdtempSync,
   readdirSync,
@@ -140,6 +141,13 @@ test.each([
   await expect(answer).rejects.toThrow(/disk\.img: (is not a file|cannot be created \(ENOENT\))/);
   expect(lstatSync(path).isFile()).toBe(false);
   expect(readdirSync(folder)).toEqual(["disk.img"]);
+});
+
+test("a device that is not there is not made a file", async () => {
+  const device = "/dev/aoed-absent";
+  const answer = NewFile.create(device, { sizeBytes: 512, overwrite: true });
+  await expect(answer).rejects.toThrow(`${device}: does not exist; check the path`);
+  expect(existsSync(`${device}.part`)).toBe(false);
 });
 
 test("a folder that is not there is named", async () => {

@@ -1,6 +1,6 @@
 import type { Stats } from "node:fs";
 import { type FileHandle, lstat, open, realpath, rename, rm, stat } from "node:fs/promises";
-import { dirname } from "node:path";
+import { dirname, resolve } from "node:path";
 import { messageOf, RuntimeFault, systemErrorCode, UsageError } from "../errors.ts";
 import { writeWhole } from "./image-file.ts";
 import { ownUserName } from "./account.ts";
@@ -102,7 +102,13 @@ function partOf(path: string): string {
 
 /** @returns undefined where nothing is yet @throws UsageError when what is there has to stay */
 async function fileToReplace(path: string, overwrite: boolean): Promise<Stats | undefined> {
-  if (!(await isThere(path))) return undefined;
+  if (!(await isThere(path))) {
+    // A file there would be in memory, in the place of the device that was meant.
+    if (/^\/dev\/(?!shm\/)/.test(resolve(path))) {
+      throw new UsageError(`${path}: does not exist; check the path`);
+    }
+    return undefined;
+  }
   if (!overwrite) throw isThereAlready(path);
   const file = await stat(path).catch((error: unknown) => {
     throw cannotBeCreated(path, error);
