@@ -57,7 +57,8 @@ function addExport(program: Command): void {
       "after",
       `
 A running server that has the store makes the file itself, as the user that it runs as: the service of
-the package may write in /var/lib/aoed, and in folders that are given to it.
+the package may write in /var/lib/aoed, and in folders that are given to it. The file is called
+<file>.part until it is whole and on the disk; what it replaces stays until then.
 
 Examples:
   sudo aoed export e1.0 /var/lib/aoed/disk.img

@@ -104,9 +104,10 @@ function addCopy(program: Command): void {
     .addHelpText(
       "after",
       `
-Zeros become holes in a new file. A file that is named like a target is written "./e1.0". The disk
-must not be in use: a copy of a mounted disk is no file system. Exits with 1 when the target failed
-or what was written reads back differently.
+Zeros become holes in a new file, which is called <destination>.part until it is whole and on the
+disk; what it replaces stays until then. A file that is named like a target is written "./e1.0". The
+disk must not be in use: a copy of a mounted disk is no file system. Exits with 1 when the target
+failed or what was written reads back differently.
 
 Examples:
   sudo aoed copy e1.0 disk.img
