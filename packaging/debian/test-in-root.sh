@@ -104,6 +104,7 @@ said=$(dpkg -P aoed 2>&1) || fail "$said"
 expect "the disks in /var/lib/aoed are kept" "$said"
 [ -d /var/lib/aoed/store ] || fail "the store is gone"
 [ -e /etc/aoed ] && fail "/etc/aoed is still there"
+[ -e /var/cache/aoed ] && fail "/var/cache/aoed is still there"
 
 step "install again over what was kept: it serves at once, with the old data"
 mkdir /etc/aoed
