@@ -344,6 +344,27 @@ describe.runIf(isIsolated).each([false, true])("a packet port, with a ring: %s",
   });
 });
 
+describe.runIf(isIsolated)("the ring of a packet port", () => {
+  test.each([
+    { mtuBytes: 1500, frameBytes: 1514 },
+    { mtuBytes: 9000, frameBytes: 9014 },
+  ])("comes round, with slots for an MTU of $mtuBytes", async ({ mtuBytes, frameBytes }) => {
+    const names = makePair(mtuBytes);
+    interfaces.push(names[0]);
+    // Two blocks: 64 slots, or 12.
+    const receiver = station(names[0], { ring: true, receiveBufferBytes: 131_072 });
+    const sender = station(names[1], { ring: false });
+    await bothUp(receiver, sender);
+    for (let round = 0; round < 15; round++) {
+      const numbers = counting(10).map((n) => 10 * round + n);
+      const frames = numbers.map((n) => numbered(receiver, sender, n, frameBytes));
+      sender.send(...frames);
+      expect(await receiver.receiveCount(10)).toEqual(frames);
+    }
+    expect(receiver.port.statistics).toMatchObject({ receivedFrames: 150, receiveOverruns: 0 });
+  });
+});
+
 /** Frames that wait at a TAP's descriptor. */
 function readFrames(descriptor: number): Uint8Array[] {
   const frames: Uint8Array[] = [];
