@@ -1,95 +1,82 @@
-import type {
-  BlobDownloadResponseParsed,
-  BlobRequestConditions,
-  BlockBlobClient,
-  ContainerClient,
-} from "@azure/storage-blob";
+import { Readable } from "node:stream";
+import type { BlobRequestConditions, BlockBlobClient, ContainerClient } from "@azure/storage-blob";
 import { containerClient } from "./azure-credentials.ts";
-import { rangeOf } from "./byte-range.ts";
-import { checksumsOf } from "./checksums.ts";
+import { md5Of } from "./checksums.ts";
 import {
   type ByteRange,
   type CallOptions,
-  checkObjectKey,
   type ListOptions,
-  newObjectStatistics,
   ObjectFault,
-  type ObjectFaultCode,
   type ObjectInfo,
   type ObjectState,
-  type ObjectStore,
-  objectFaultCode,
   type PutOptions,
   type StoredObject,
 } from "./object-store.ts";
 import type { AzureSettings } from "./object-store-settings.ts";
-import {
-  callService,
-  CRC32,
-  plainEtag,
-  readBody,
-  serviceFault,
-  totalOf,
-  WRITE_ID,
-} from "./service-answer.ts";
+import { plainEtag, type ServiceError } from "./service-answer.ts";
+import { type CallAbort, ServiceObjectStore, type StatusFaults } from "./service-object-store.ts";
 import { Silence } from "./silence.ts";
 
-const SILENCE_TIMEOUT_MS = 15_000;
+/**
+ * The client has no limit of its own for a connection on which nothing moves, and the whole time of
+ * a try lets a large object take minutes. What is written has gone only as far as the kernel's
+ * buffer, which a slow line needs a while to empty.
+ */
+export const DEFAULT_SILENCES = { readMs: 15_000, writeMs: 30_000 };
+/** After each of these it is known that something has moved. */
+const PIECE_BYTES = 256 * 1024;
 
 /** Objects of a container of Azure Blob Storage: block blobs. */
-export class AzureObjectStore implements ObjectStore {
-  readonly description: string;
-  readonly statistics = newObjectStatistics();
+export class AzureObjectStore extends ServiceObjectStore {
   readonly #container: ContainerClient;
-  readonly #prefix: string;
-  #isClosed = false;
+  readonly #silences: typeof DEFAULT_SILENCES;
 
-  private constructor(container: ContainerClient, { prefix }: AzureSettings) {
-    this.#container = container;
-    this.#prefix = prefix;
+  private constructor(
+    container: ContainerClient,
+    { prefix }: AzureSettings,
+    silences: typeof DEFAULT_SILENCES,
+  ) {
     const { host } = new URL(container.url);
-    const under = prefix === "" ? "" : ` under ${prefix}`;
-    this.description = `azure container ${container.containerName}${under} at ${host}`;
+    super(`azure container ${container.containerName}`, prefix, ` at ${host}`);
+    this.#container = container;
+    this.#silences = silences;
   }
 
   /** Loads the client; asks the service nothing yet. @throws UsageError */
-  static async open(settings: AzureSettings): Promise<AzureObjectStore> {
+  static async open(
+    settings: AzureSettings,
+    silences = DEFAULT_SILENCES,
+  ): Promise<AzureObjectStore> {
     const sdk = await import("@azure/storage-blob");
     const container = containerClient(sdk, settings, {
       // What is tried again, and when, is decided above this store.
       retryOptions: { maxTries: 1 },
       keepAliveOptions: { enable: true },
     });
-    return new AzureObjectStore(container, settings);
+    return new AzureObjectStore(container, settings, silences);
   }
 
   get(key: string, range?: ByteRange, options?: CallOptions): Promise<StoredObject> {
     const what = `get of ${key}`;
-    return this.#call(what, key, options, async () => {
+    return this.call(what, key, options, async (abort) => {
       this.statistics.gets++;
       const { offsetBytes, lengthBytes } = range ?? {};
-      // The client has no limit of its own for a connection on which nothing moves.
-      using silence = new Silence(what, SILENCE_TIMEOUT_MS, options?.signal);
-      const once = { abortSignal: silence.signal, maxRetryRequests: 0 };
-      try {
-        const answer = await this.#blob(key).download(offsetBytes, lengthBytes, once);
-        return await readObject(answer, range, key, () => silence.broken());
-      } catch (error) {
-        silence.signal.throwIfAborted();
-        throw error;
-      }
-    }).then((object) => {
-      this.statistics.bytesRead += object.data.length;
-      return object;
+      return unlessSilent(what, this.#silences.readMs, abort, async (once, onPart) => {
+        const answer = await this.#blob(key).download(offsetBytes, lengthBytes, {
+          ...once,
+          maxRetryRequests: 0,
+        });
+        const { readableStreamBody: body, contentLength, contentRange, etag, metadata } = answer;
+        return this.read(key, range, { body, contentLength, contentRange, etag, metadata }, onPart);
+      });
     });
   }
 
   stat(key: string, options?: CallOptions): Promise<ObjectState> {
-    return this.#call(`stat of ${key}`, key, options, async (abort) => {
+    return this.call(`stat of ${key}`, key, options, async (abort) => {
       this.statistics.gets++;
-      const { contentLength = 0, etag, metadata } = await this.#blob(key).getProperties(abort);
-      const writeId = metadata?.[WRITE_ID];
-      return { key, sizeBytes: contentLength, etag: plainEtag(etag), writeId };
+      const answer = await this.#blob(key).getProperties(abort);
+      return this.stateOf(key, answer.contentLength, answer);
     });
   }
 
@@ -108,22 +95,22 @@ export class AzureObjectStore implements ObjectStore {
     data: Uint8Array,
     conditions: BlobRequestConditions,
     options: PutOptions | undefined,
-    ofStatus: Record<number, ObjectFaultCode>,
+    ofStatus: StatusFaults,
   ): Promise<string> {
-    const send = async (abort: CallAbort): Promise<string> => {
-      const { md5, crc32 } = await checksumsOf(data);
-      const writeId = options?.writeId;
-      this.statistics.puts++;
-      const { etag } = await this.#blob(key).upload(data, data.length, {
-        ...abort,
-        conditions,
-        transactionalContentMD5: md5,
-        metadata: { [CRC32]: crc32, ...(writeId !== undefined && { [WRITE_ID]: writeId }) },
+    return this.put(key, data, options, ofStatus, async (metadata, abort) => {
+      const md5 = await md5Of(data);
+      const { writeMs } = this.#silences;
+      return unlessSilent(`put of ${key}`, writeMs, abort, async (once, onProgress) => {
+        const { etag } = await this.#blob(key).upload(bodyOf(data), data.length, {
+          ...once,
+          onProgress,
+          conditions,
+          transactionalContentMD5: md5,
+          metadata,
+        });
+        return etag;
       });
-      this.statistics.bytesWritten += data.length;
-      return plainEtag(etag);
-    };
-    return this.#call(`put of ${key}`, key, options, send, ofStatus);
+    });
   }
 
   async *list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo> {
@@ -132,7 +119,7 @@ export class AzureObjectStore implements ObjectStore {
     do {
       const page = await this.#page(prefix, continuationToken, options);
       for (const { name, properties } of page.segment.blobItems) {
-        const key = name.slice(this.#prefix.length);
+        const key = name.slice(this.prefix.length);
         if (key <= after) continue;
         yield { key, sizeBytes: properties.contentLength ?? 0, etag: plainEtag(properties.etag) };
       }
@@ -141,10 +128,10 @@ export class AzureObjectStore implements ObjectStore {
   }
 
   #page(prefix: string, continuationToken: string | undefined, options: ListOptions | undefined) {
-    return this.#call(`list of ${prefix}`, undefined, options, async (abort) => {
+    return this.call(`list of ${prefix}`, undefined, options, async (abort) => {
       this.statistics.lists++;
       const pages = this.#container
-        .listBlobsFlat({ prefix: this.#prefix + prefix, ...abort })
+        .listBlobsFlat({ prefix: this.prefix + prefix, ...abort })
         .byPage(continuationToken === undefined ? {} : { continuationToken });
       const { value } = await pages.next();
       if (value === undefined) throw new ObjectFault("unavailable", "the listing ended early");
@@ -152,65 +139,22 @@ export class AzureObjectStore implements ObjectStore {
     });
   }
 
-  delete(key: string, options?: CallOptions): Promise<void> {
-    const send = async (abort: CallAbort): Promise<void> => {
-      this.statistics.deletes++;
-      await this.#blob(key).delete(abort);
-    };
-    return this.#call(`delete of ${key}`, key, options, send).catch((error: unknown) => {
-      if (objectFaultCode(error) !== "missing") throw error;
-    });
-  }
-
-  close(): Promise<void> {
-    this.#isClosed = true;
-    return Promise.resolve();
+  protected remove(key: string, abort: CallAbort): Promise<unknown> {
+    return this.#blob(key).delete(abort);
   }
 
   #blob(key: string): BlockBlobClient {
-    return this.#container.getBlockBlobClient(this.#prefix + key);
+    return this.#container.getBlockBlobClient(this.prefix + key);
   }
 
-  async #call<T>(
-    what: string,
-    key: string | undefined,
-    options: CallOptions | undefined,
-    send: (abort: CallAbort) => Promise<T>,
-    ofStatus?: Record<number, ObjectFaultCode>,
-  ): Promise<T> {
-    if (key !== undefined) checkObjectKey(key);
-    if (this.#isClosed) throw new ObjectFault("unavailable", `${this.description} is closed`);
-    const signal = options?.signal;
-    const abort = signal === undefined ? {} : { abortSignal: signal };
-    return callService(
-      this.statistics,
-      options,
-      async () => send(abort),
-      (error) => faultOf(error, what, ofStatus),
-    );
+  protected errorOf(error: Error): ServiceError {
+    const { code, statusCode, response } = error as RestError;
+    return {
+      status: statusCode,
+      name: code ?? response?.headers.get("x-ms-error-code") ?? "no answer",
+      retryAfter: response?.headers.get("retry-after"),
+    };
   }
-}
-
-async function readObject(
-  answer: BlobDownloadResponseParsed,
-  range: ByteRange | undefined,
-  key: string,
-  onPart: () => void,
-): Promise<StoredObject> {
-  const { contentLength = 0, contentRange, metadata } = answer;
-  const sizeBytes = range === undefined ? contentLength : totalOf(contentRange, contentLength, key);
-  const { begin, end } = rangeOf(range, sizeBytes, key);
-  const data = await readBody(answer.readableStreamBody, {
-    key,
-    lengthBytes: end - begin,
-    crc32: range === undefined ? metadata?.[CRC32] : undefined,
-    onPart,
-  });
-  return { data, etag: plainEtag(answer.etag), sizeBytes };
-}
-
-interface CallAbort {
-  readonly abortSignal?: AbortSignal;
 }
 
 interface RestError {
@@ -219,20 +163,30 @@ interface RestError {
   readonly response?: { readonly headers: { get(name: string): string | undefined } };
 }
 
-function faultOf(
-  error: unknown,
+/** The client tells how far it is at the end of each piece only. */
+function bodyOf(data: Uint8Array): Uint8Array | (() => Readable) {
+  if (data.length <= PIECE_BYTES) return data;
+  return () => Readable.from(piecesOf(data), { objectMode: false });
+}
+
+function* piecesOf(data: Uint8Array): Iterable<Uint8Array> {
+  for (let begin = 0; begin < data.length; begin += PIECE_BYTES) {
+    yield data.subarray(begin, begin + PIECE_BYTES);
+  }
+}
+
+/** Ends a request on which nothing moves. @param send calls `onMove` whenever something does */
+async function unlessSilent<T>(
   what: string,
-  ofStatus?: Record<number, ObjectFaultCode>,
-): unknown {
-  if (!(error instanceof Error) || error instanceof TypeError) return error;
-  const { code, statusCode, response } = error as RestError;
-  return serviceFault(
-    {
-      status: statusCode,
-      name: code ?? response?.headers.get("x-ms-error-code") ?? "no answer",
-      retryAfter: response?.headers.get("retry-after"),
-    },
-    what,
-    ofStatus,
-  );
+  longestMs: number,
+  { abortSignal }: CallAbort,
+  send: (abort: CallAbort, onMove: () => void) => Promise<T>,
+): Promise<T> {
+  using silence = new Silence(what, longestMs, abortSignal);
+  try {
+    return await send({ abortSignal: silence.signal }, () => silence.broken());
+  } catch (error) {
+    silence.signal.throwIfAborted();
+    throw error;
+  }
 }

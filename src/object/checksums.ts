@@ -7,31 +7,21 @@ const PIECE_BYTES = 1024 * 1024;
 /** Below this the way to another thread costs more than the hash. */
 const LEAST_OFFLOADED_BYTES = 64 * 1024;
 
-export interface Checksums {
-  /** As Content-MD5 has it. */
-  readonly md5: Uint8Array;
-  /** Eight hexadecimal digits. */
-  readonly crc32: string;
-}
-
-/** Lets others run between pieces: 64 MiB take a tenth of a second. */
-export async function checksumsOf(data: Uint8Array): Promise<Checksums> {
+/** As Content-MD5 has it. Lets others run between pieces: 64 MiB take a tenth of a second. */
+export async function md5Of(data: Uint8Array): Promise<Uint8Array> {
   const md5 = createHash("md5");
-  let crc = 0;
-  await inPieces(data, (piece) => {
-    md5.update(piece);
-    crc = crc32(piece, crc);
-  });
-  return { md5: md5.digest(), crc32: hex(crc) };
+  await inPieces(data, (piece) => md5.update(piece));
+  return md5.digest();
 }
 
+/** Eight hexadecimal digits. */
 export async function crc32Of(data: Uint8Array): Promise<string> {
   let crc = 0;
   await inPieces(data, (piece) => (crc = crc32(piece, crc)));
   return hex(crc);
 }
 
-async function inPieces(data: Uint8Array, take: (piece: Uint8Array) => void): Promise<void> {
+async function inPieces(data: Uint8Array, take: (piece: Uint8Array) => unknown): Promise<void> {
   for (let begin = 0; begin < data.length; begin += PIECE_BYTES) {
     if (begin > 0) await nextTurn();
     take(data.subarray(begin, begin + PIECE_BYTES));

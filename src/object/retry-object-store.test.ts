@@ -202,3 +202,21 @@ describe("tries", () => {
     expect(breaks).toBe(3);
   });
 });
+
+test("a listing that is given up ends its request", async () => {
+  const signals: AbortSignal[] = [];
+  class Hanging extends MemoryObjectStore {
+    override async *list(...args: Parameters<MemoryObjectStore["list"]>) {
+      const signal = args[1]?.signal;
+      if (signal != null) signals.push(signal);
+      if (signals.length === 1) await new Promise<never>(() => {});
+      yield* super.list(...args);
+    }
+  }
+  const bucket = new MemoryBucket();
+  bucket.write("k/1", bytes(""), undefined);
+  const store = new RetryObjectStore(new Hanging(bucket), { ...quick, tryTimeoutMs: 20 });
+  expect(await listed(store, "k/")).toEqual(["k/1"]);
+  expect(signals).toHaveLength(2);
+  expect(signals[0].aborted).toBe(true);
+});

@@ -152,15 +152,16 @@ export class RetryObjectStore implements ObjectStore {
   async *list(prefix: string, options?: ListOptions): AsyncIterable<ObjectInfo> {
     let after = options?.after;
     const call = { name: `list of ${prefix}`, lengthBytes: 0, options };
-    let listing: AsyncIterator<ObjectInfo> | undefined;
+    let listing: Listing | undefined;
     try {
       for (;;) {
         const next = await this.#retry(call, async (signal) => {
           // A try's timeout is for one page; the listing itself lives as long as the caller reads.
-          listing ??= this.#inner.list(prefix, { ...options, after })[Symbol.asyncIterator]();
+          listing ??= new Listing(this.#inner, prefix, { ...options, after });
           try {
             return await untilAborted(listing.next(), signal);
           } catch (error) {
+            listing.giveUp();
             listing = undefined;
             throw error;
           }
@@ -170,7 +171,7 @@ export class RetryObjectStore implements ObjectStore {
         yield next.value;
       }
     } finally {
-      await listing?.return?.();
+      listing?.giveUp();
     }
   }
 
@@ -219,6 +220,29 @@ export class RetryObjectStore implements ObjectStore {
       if (!timeout.aborted) throw error;
       return new ObjectFault("unavailable", `${name}: no answer within ${patienceMs} ms`);
     }
+  }
+}
+
+/** A listing under way, and the request that it may have open. */
+class Listing {
+  readonly #abort = new AbortController();
+  readonly #infos: AsyncIterator<ObjectInfo>;
+
+  constructor(store: ObjectStore, prefix: string, options: ListOptions) {
+    const { signal } = this.#abort;
+    const callers = options.signal;
+    const either = callers === undefined ? signal : AbortSignal.any([callers, signal]);
+    this.#infos = store.list(prefix, { ...options, signal: either })[Symbol.asyncIterator]();
+  }
+
+  next(): Promise<IteratorResult<ObjectInfo>> {
+    return this.#infos.next();
+  }
+
+  giveUp(): void {
+    this.#abort.abort();
+    // It ends by itself, late when a request is open.
+    this.#infos.return?.().catch(() => undefined);
   }
 }
 

@@ -2,7 +2,7 @@ import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { inspect } from "node:util";
-import { expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test, vi } from "vitest";
 import { UsageError } from "../errors.ts";
 import { checkConditionalPuts } from "./conditional-puts.ts";
 import { openAdapter, openObjectStore } from "./open-object-store.ts";
@@ -71,6 +71,8 @@ const bad: [string, S3Mishap, string][] = [
   ["403 clock", { status: 403, code: "RequestTimeTooSkewed" }, "denied"],
   ["301", { status: 301, code: "PermanentRedirect" }, "denied"],
   ["501", { status: 501, code: "NotImplemented" }, "unsupported"],
+  ["404 of somebody else", "foreign 404", "unavailable"],
+  ["404 no bucket", { status: 404, code: "NoSuchBucket" }, "denied"],
   ["dropped", "drop", "unavailable"],
   ["lost", "lost", "unavailable"],
 ];
@@ -88,10 +90,13 @@ const calls: [string, (store: ObjectStore) => Promise<unknown>][] = [
   ["delete", async (store) => store.delete("there")],
 ];
 
-/** The answer to a HEAD request has no body that could say what a 400 is about. */
+/**
+ * The answer to a HEAD request has no body that could say what a 400 is about. A 404 is asked about
+ * again, and has a test of its own.
+ */
 function callsFor(mishap: S3Mishap) {
-  const isBadRequest = typeof mishap === "object" && mishap.status === 400;
-  return calls.filter(([name]) => name !== "stat" || !isBadRequest);
+  const isVague = typeof mishap === "object" && [400, 404].includes(mishap.status);
+  return calls.filter(([name]) => name !== "stat" || !(isVague || mishap === "foreign 404"));
 }
 
 test.each(bad)(
@@ -122,6 +127,38 @@ test.each(bad)(
     }
   },
 );
+
+test("a 404 is a missing object only when the service says so", async () => {
+  const { server, bare } = await rig();
+  const codeOf = async (call: Promise<unknown>) => call.then(() => "none", objectFaultCode);
+  const noBucket = { status: 404, code: "NoSuchBucket" };
+  const etag = await bare.putIfAbsent("there", bytes("0123"));
+  // Of a HEAD nobody can tell: a GET is sent after it.
+  next(server, "foreign 404", "foreign 404");
+  expect(await codeOf(bare.stat("there"))).toBe("unavailable");
+  next(server, noBucket, noBucket);
+  expect(await codeOf(bare.stat("there"))).toBe("denied");
+  next(server, "foreign 404");
+  expect(await codeOf(bare.stat("there"))).toBe("unavailable");
+  expect(await codeOf(bare.stat("absent"))).toBe("missing");
+  next(server, "foreign 404");
+  expect(await codeOf(bare.putIfMatch("there", bytes("4"), etag))).toBe("unavailable");
+  expect(await codeOf(bare.putIfMatch("absent", bytes("4"), etag))).toBe("changed");
+  next(server, "foreign 404");
+  await expect(bare.get("there")).rejects.toThrow(/HTTP 404\): .* check the endpoint/);
+  next(server, noBucket);
+  await expect(bare.get("there")).rejects.toThrow(/NoSuchBucket, HTTP 404\): make the bucket/);
+});
+
+test("an answer that is refused before it is read holds no connection", async () => {
+  const { server, bare } = await rig();
+  await bare.putIfAbsent("pack", new Uint8Array(4 * 1024 * 1024));
+  next(server, "whole");
+  await expect(bare.get("pack", { offsetBytes: 1, lengthBytes: 2 })).rejects.toMatchObject({
+    code: "unsupported",
+  });
+  await vi.waitUntil(async () => (await server.connections()) === 0, 30_000);
+});
 
 test("a cut, flipped or senseless answer is never taken for the object", async () => {
   const { server, bare } = await rig();

@@ -19,7 +19,8 @@ export interface S3Request {
 /**
  * What becomes of a request: a status with an S3 error code; an answer that never comes, that comes
  * after the connection has gone, or that is cut off, wrong in one bit, or not XML. `lost`: it takes
- * effect, but the connection ends without an answer.
+ * effect, but the connection ends without an answer. `foreign 404`: something on the way answers in
+ * place of the service. `whole`: the range that was asked for is not heeded.
  */
 export type S3Mishap =
   | { readonly status: number; readonly code: string; readonly retryAfter?: string }
@@ -29,6 +30,8 @@ export type S3Mishap =
   | "cut"
   | "flip"
   | "garbage"
+  | "foreign 404"
+  | "whole"
   | undefined;
 
 export interface S3ServerOptions {
@@ -56,6 +59,12 @@ const failure = (status: number, code: string, retryAfter?: string): Answer => (
   headers: { "content-type": "application/xml", ...(retryAfter && { "retry-after": retryAfter }) },
   body: `<?xml version="1.0"?><Error><Code>${code}</Code><Message>no</Message></Error>`,
 });
+
+const FOREIGN: Answer = {
+  status: 404,
+  headers: { "content-type": "text/html" },
+  body: "<!doctype html><html><head><title>404</title><body><p>Not found<br></html>",
+};
 
 const md5 = (data: Uint8Array, form: "hex" | "base64"): string =>
   createHash("md5").update(data).digest(form);
@@ -85,6 +94,13 @@ export class S3Server {
     return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`;
   }
 
+  /** Connections that are open. */
+  connections(): Promise<number> {
+    return new Promise((resolve) => {
+      this.#server.getConnections((_, count) => resolve(count));
+    });
+  }
+
   async close(): Promise<void> {
     this.#server.closeAllConnections();
     this.#server.close();
@@ -109,6 +125,8 @@ export class S3Server {
     if (typeof mishap === "object") {
       return send(response, failure(mishap.status, mishap.code, mishap.retryAfter));
     }
+    if (mishap === "foreign 404") return send(response, FOREIGN);
+    if (mishap === "whole") delete request.headers.range;
     const body = Buffer.concat(chunks);
     const answer =
       this.#refused(request, body, bucket) ??
@@ -202,7 +220,7 @@ function get(request: IncomingMessage, { data, etag, metadata }: Stored): Answer
   };
 }
 
-function send(response: ServerResponse, answer: Answer, mishap?: "cut" | "flip" | "garbage"): void {
+function send(response: ServerResponse, answer: Answer, mishap?: S3Mishap): void {
   const body = Buffer.from(answer.body ?? "");
   if (mishap === "flip" && body.length > 0) body[body.length >> 1] ^= 1;
   response.writeHead(answer.status, { ...answer.headers, "content-length": body.length });

@@ -1,22 +1,8 @@
 import { Readable } from "node:stream";
 import { crc32Of } from "./checksums.ts";
-import {
-  type CallOptions,
-  isFailure,
-  ObjectFault,
-  type ObjectFaultCode,
-  type ObjectStatistics,
-} from "./object-store.ts";
+import { ObjectFault, type ObjectFaultCode } from "./object-store.ts";
 
-/**
- * What S3 and Azure have in common: a request is counted, its error becomes a fault, and the body
- * of an answer is read to its end. The clients' own error messages go no further than here: they
- * may quote requests, and requests may carry a secret.
- */
-
-/** Names under which an object's own metadata are kept; Azure wants identifiers. */
-export const WRITE_ID = "aoedwrite";
-export const CRC32 = "aoedcrc32";
+/** What the answers of S3 and of Azure mean, and how the body of one is read to its end. */
 
 export interface ServiceError {
   /** Of the HTTP answer; undefined when there was none. */
@@ -26,30 +12,11 @@ export interface ServiceError {
   readonly retryAfter: string | undefined;
 }
 
-/** Runs a request and turns its error into a fault, or into the reason of the signal. */
-export async function callService<T>(
-  statistics: ObjectStatistics,
-  options: CallOptions | undefined,
-  send: () => Promise<T>,
-  faultOf: (error: unknown) => unknown,
-): Promise<T> {
-  options?.signal?.throwIfAborted();
-  try {
-    return await send();
-  } catch (error) {
-    options?.signal?.throwIfAborted();
-    const fault = error instanceof ObjectFault ? error : faultOf(error);
-    if (fault instanceof ObjectFault && isFailure(fault.code)) statistics.failures++;
-    throw fault;
-  }
-}
-
 const STATUS_FAULTS: Record<number, ObjectFaultCode> = {
   301: "denied",
   307: "denied",
   401: "denied",
   403: "denied",
-  404: "missing",
   408: "unavailable",
   409: "unavailable",
   412: "changed",
@@ -58,6 +25,15 @@ const STATUS_FAULTS: Record<number, ObjectFaultCode> = {
   501: "unsupported",
   505: "unsupported",
 };
+
+/**
+ * What the services call an object that is not there. Any other 404 is not theirs, or not about the
+ * object: a proxy on the way gives one, and so does an endpoint with a wrong path. Nobody may take
+ * that for a store that is empty.
+ */
+const MISSING_NAMES: ReadonlySet<string> = new Set(["NoSuchKey", "BlobNotFound"]);
+const NOT_OF_THE_STORE =
+  "the answer does not come from the store: check the endpoint, and the proxies on the way to it";
 
 /** Statuses that S3 gives for a request that was fine, or would be if sent again. */
 const NAME_FAULTS: Record<string, ObjectFaultCode> = {
@@ -98,8 +74,11 @@ export function serviceFault(
 ): ObjectFault {
   const { status, name } = error;
   const said = status === undefined ? name : `${name}, HTTP ${status}`;
-  const remedy = REMEDIES[name] === undefined ? "" : `: ${REMEDIES[name]}`;
-  return new ObjectFault(codeOf(error, ofStatus), `${what} failed (${said})${remedy}`, {
+  const code = codeOf(error, ofStatus);
+  const isForeign = status === 404 && code === "unavailable" && NAME_FAULTS[name] === undefined;
+  const words = isForeign ? NOT_OF_THE_STORE : REMEDIES[name];
+  const remedy = words === undefined ? "" : `: ${words}`;
+  return new ObjectFault(code, `${what} failed (${said})${remedy}`, {
     retryAfterMs: retryAfterMsOf(error.retryAfter),
   });
 }
@@ -112,6 +91,9 @@ function codeOf(
   if (byName !== undefined) return byName;
   // No answer at all, or one that is no HTTP or no XML.
   if (status === undefined || status < 300) return "unavailable";
+  if (status === 404) {
+    return MISSING_NAMES.has(name) ? (ofStatus[404] ?? "missing") : "unavailable";
+  }
   const known = ofStatus[status] ?? STATUS_FAULTS[status];
   if (known !== undefined) return known;
   return status >= 500 ? "unavailable" : "unsupported";
@@ -136,7 +118,7 @@ export interface ExpectedBody {
   /** Of a whole object that has one. */
   readonly crc32: string | undefined;
   /** Called for each part that comes. */
-  readonly onPart?: () => void;
+  readonly onPart?: (() => void) | undefined;
 }
 
 /** @throws ObjectFault `corrupt` when it is not what was expected; errors of the connection */
@@ -161,6 +143,11 @@ export async function readBody(body: unknown, expected: ExpectedBody): Promise<U
     throw new ObjectFault("corrupt", `object ${key}: the checksum is wrong`);
   }
   return data;
+}
+
+/** Ends the connection of a body that is not read to its end. */
+export function releaseBody(body: unknown): void {
+  if (body instanceof Readable) body.destroy();
 }
 
 /** Without the quotes that HTTP puts around it. */

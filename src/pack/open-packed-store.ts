@@ -212,20 +212,22 @@ class PackedStoreOpening {
     lease: Lease,
   ): Promise<{ stored: StoredHead | undefined; plan: "continue" | "attach" }> {
     const { objects, disk, host } = this.#options;
+    // How the folder was left: what is written below says how it is to be used.
+    const left = markerFile.current;
     for (;;) {
       const found = await this.#readHead();
       if (found !== undefined && found.head.epoch >= lease.epoch) {
         const { writer, epoch } = found.head;
         throw new LeaseLost(`${writer} has written to the store (epoch ${epoch})`);
       }
-      const { current } = markerFile;
-      const plan = await planLocal(disk, current, found?.head, objects.description);
+      const plan = await planLocal(disk, left, found?.head, objects.description);
       await markerFile.write({
         owner,
-        storeId: found?.head.storeId ?? current?.storeId ?? "",
+        storeId: found?.head.storeId ?? left?.storeId ?? "",
         epoch: lease.epoch,
         headEpoch: found?.head.epoch ?? 0,
-        state: plan === "attach" ? "attaching" : "attached",
+        // A folder without writes of its own stays one until the store is certainly ours.
+        state: plan === "attach" ? "attaching" : left?.state === "clean" ? "clean" : "attached",
       });
       if (found === undefined) return { stored: undefined, plan };
       const written = new Date(this.#clock.wallMs()).toISOString();

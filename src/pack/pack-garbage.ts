@@ -34,6 +34,7 @@ export class PackGarbage {
   #removed: Removed[] = [];
   #nextMs = 0;
   #isCollecting = false;
+  #isStopped = false;
   deletedObjects = 0;
 
   constructor(options: PackGarbageOptions) {
@@ -61,6 +62,11 @@ export class PackGarbage {
     for (const key of keys) this.#removed.push({ key, head });
   }
 
+  /** Nothing more is deleted. */
+  stop(): void {
+    this.#isStopped = true;
+  }
+
   /** Deletes what nobody reads. A store that is away is tried again later. */
   async collect(isUrgent = false): Promise<void> {
     const { clock, pins, objects, isOwner } = this.#options;
@@ -73,7 +79,7 @@ export class PackGarbage {
       const deletable: Removed[] = [];
       for (const item of this.#removed) (item.head <= oldestRead ? deletable : kept).push(item);
       this.#removed = kept;
-      while (deletable.length > 0 && isOwner()) {
+      while (deletable.length > 0 && !this.#isStopped && isOwner()) {
         const item = deletable[deletable.length - 1];
         await objects.delete(item.key).catch((error: unknown) => {
           this.#removed.push(...deletable);

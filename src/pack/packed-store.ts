@@ -258,13 +258,23 @@ export class PackedStore implements BlobStore {
     this.#parts.remote?.beginClosing();
   }
 
+  /** What waits for the lease goes on when that holds, and what waits for room with each head. */
+  async #drain(remote: RemoteSide): Promise<void> {
+    for (;;) {
+      this.#passQueued();
+      if (this.#queue.length === 0 || remote.refusal !== undefined) return;
+      if (remote.isLeaseValid) await remote.nextHead();
+      else await remote.whenLeaseHolds().catch(() => undefined); // `refusal` says why.
+    }
+  }
+
   /** Sends what is left, and lets the next owner have the store at once. */
   async close(): Promise<void> {
     const { inner, remote, reader, cache, markClean, release } = this.#parts;
     try {
       if (remote !== undefined && this.fault === undefined) {
         remote.beginClosing();
-        while (this.#queue.length > 0 && remote.refusal === undefined) await remote.nextHead();
+        await this.#drain(remote);
         await inner.barrier();
         await markClean(await remote.sendAll());
       }

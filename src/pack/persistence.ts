@@ -1,4 +1,4 @@
-import { ObjectFault } from "../object/object-store.ts";
+import { isFailure, ObjectFault } from "../object/object-store.ts";
 import type { Clock } from "./clock.ts";
 
 const FIRST_DELAY_MS = 200;
@@ -16,8 +16,9 @@ export interface Persistence {
 
 /**
  * Asks an object store again until it answers, however long it is away. What another was first at
- * (`exists`, `changed`, `missing`) is an answer. A refusal (`denied`) may be mended while we wait:
- * an administrator corrects the rights, a token is renewed.
+ * (`exists`, `changed`, `missing`) is an answer. A refusal (`denied`, `unsupported`) may be mended while
+ * we wait: an administrator corrects the rights, a token is renewed, a proxy on the way that answered
+ * in place of the store lets it speak again.
  */
 export async function persistently<T>(
   { clock, signal, onTrouble, deadlineMs = Infinity }: Persistence,
@@ -45,6 +46,5 @@ export async function persistently<T>(
 }
 
 function isTrouble(error: unknown): error is ObjectFault {
-  if (!(error instanceof ObjectFault)) return false;
-  return error.code === "unavailable" || error.code === "corrupt" || error.code === "denied";
+  return error instanceof ObjectFault && isFailure(error.code);
 }

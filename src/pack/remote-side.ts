@@ -192,10 +192,11 @@ export class RemoteSide {
     const { log, uploader, clock, garbage } = this.#parts;
     this.beginClosing();
     this.hurry();
-    const remainingMs = Math.max(0, (this.#deadlineMs ?? 0) - clock.nowMs());
-    await this.#forAtMost(remainingMs, uploader.settled());
+    const remainingMs = (): number => Math.max(0, (this.#deadlineMs ?? 0) - clock.nowMs());
+    await this.#forAtMost(remainingMs(), uploader.settled());
     if (this.fault === undefined && log.headSequence >= log.durableSequence) {
-      await garbage.collect(true);
+      // What is left of it is found as an orphan by the next owner.
+      await this.#forAtMost(remainingMs(), garbage.collect(true));
       return true;
     }
     const { description, logMessage } = this.#parts;
@@ -215,8 +216,9 @@ export class RemoteSide {
   }
 
   async stop(): Promise<void> {
-    const { uploader, lease, abort } = this.#parts;
+    const { uploader, lease, abort, garbage } = this.#parts;
     uploader.stop();
+    garbage.stop();
     if (this.fault === undefined) await this.#forAtMost(RELEASE_TIMEOUT_MS, lease.release());
     lease.abandon();
     abort.abort();
