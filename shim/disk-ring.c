@@ -132,8 +132,8 @@ struct disk_ring *disk_ring_open(const struct disk_table *table)
     ring->event = -1;
     struct io_uring_params parameters;
     ring->descriptor = ring_setup(&parameters);
-    /* Linux 5.5: one mapping for both queues, and no completion is lost. */
-    uint32_t needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP;
+    /* One mapping for both queues, no completion is lost, and (the last, Linux 5.6) IORING_OP_READ. */
+    uint32_t needed = IORING_FEAT_SINGLE_MMAP | IORING_FEAT_NODROP | IORING_FEAT_RW_CUR_POS;
     if (ring->descriptor < 0 || (parameters.features & needed) != needed ||
         parameters.sq_entries < RING_JOBS || !map_rings(ring, &parameters) || !make_event(ring)) {
         free_ring(ring);
@@ -160,6 +160,22 @@ static bool takes_run(const struct run *run)
     return vectors_aligned(run->vectors, run->count, run->offset, run->alignment);
 }
 
+/* One range of memory costs the kernel less than a list of one. */
+static void fill_memory(struct io_uring_sqe *entry, const struct run *run, struct iovec *kept)
+{
+    bool is_read = run->operation == DISK_READ;
+    if (run->count == 1) {
+        entry->opcode = is_read ? IORING_OP_READ : IORING_OP_WRITE;
+        entry->addr = (uint64_t)(uintptr_t)run->vectors[0].iov_base;
+        entry->len = (uint32_t)run->vectors[0].iov_len;
+        return;
+    }
+    memcpy(kept, run->vectors, (size_t)run->count * sizeof run->vectors[0]);
+    entry->opcode = is_read ? IORING_OP_READV : IORING_OP_WRITEV;
+    entry->addr = (uint64_t)(uintptr_t)kept;
+    entry->len = (uint32_t)run->count;
+}
+
 bool disk_ring_add(struct disk_ring *ring, int32_t head)
 {
     int32_t index = ring->free_job;
@@ -173,18 +189,14 @@ bool disk_ring_add(struct disk_ring *ring, int32_t head)
     ring->free_job = job->next_free;
     job->head = head;
     job->length = run.length;
-    memcpy(ring->vectors[index], run.vectors, (size_t)run.count * sizeof run.vectors[0]);
-
     uint32_t tail = atomic_load_explicit(ring->submit_tail, memory_order_relaxed);
     uint32_t place = tail & ring->submit_mask;
     struct io_uring_sqe *entry = &ring->entries[place];
     memset(entry, 0, sizeof *entry);
-    entry->opcode = run.operation == DISK_READ ? IORING_OP_READV : IORING_OP_WRITEV;
     entry->fd = run.descriptor;
     entry->off = (uint64_t)run.offset;
-    entry->addr = (uint64_t)(uintptr_t)ring->vectors[index];
-    entry->len = (uint32_t)run.count;
     entry->user_data = (uint64_t)index;
+    fill_memory(entry, &run, ring->vectors[index]);
     ring->submit_array[place] = place;
     atomic_store_explicit(ring->submit_tail, tail + 1, memory_order_release);
     ring->noted++;
