@@ -110,6 +110,8 @@ async function linkChanges(rig: Rig): Promise<void> {
   for (let round = 0; round < 3; round++) {
     await setLink(false);
     alice.send(read(0, 1));
+    // So that the next beacon is that of this link, and not of the start or the round before.
+    await segment.drain();
     await setLink(true);
     await segment.beacon();
     const reply = await alice.request(read(1, 1));
