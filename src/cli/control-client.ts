@@ -1,7 +1,8 @@
-import { request as httpRequest, type IncomingMessage } from "node:http";
+import type { IncomingMessage } from "node:http";
 import { createInterface } from "node:readline";
 import { text as readText } from "node:stream/consumers";
 import { likelyControlSockets } from "../config/state-directory.ts";
+import { request as httpRequest } from "../control/http.ts";
 import type { JobLine } from "../control/job-stream.ts";
 import { Cancelled } from "../control/store-api.ts";
 import { RuntimeFault, systemErrorCode, UsageError } from "../errors.ts";

@@ -1,9 +1,10 @@
 import { lchown } from "node:fs/promises";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import { dirname } from "node:path";
 import { messageOf, systemErrorCode, UsageError } from "../errors.ts";
 import { MadeFolders } from "../system/made-folders.ts";
 import type { ManagementApi } from "./control-api.ts";
+import { createServer } from "./http.ts";
 import { jobRoutes } from "./job-routes.ts";
 import { isAnswered, removeAbandoned } from "./socket-file.ts";
 import { streamJob } from "./job-stream.ts";

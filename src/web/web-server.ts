@@ -1,9 +1,10 @@
 import { randomUUID } from "node:crypto";
 import { chmodSync } from "node:fs";
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { ListenOptions } from "node:net";
 import type { ManagementApi } from "../control/control-api.ts";
 import { healthProblems, isReady } from "../control/health.ts";
+import { createServer } from "../control/http.ts";
 import { readJson } from "../control/read-json.ts";
 import { findRoute, type Route } from "../control/router.ts";
 import { isAnswered, removeAbandoned } from "../control/socket-file.ts";
