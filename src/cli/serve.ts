@@ -32,7 +32,7 @@ export async function serve(options: ServeOptions): Promise<void> {
   const status = await server.api.status();
   process.stdout.write(announcement(status));
   manager.ready(summary(status));
-  manager.keepAlive();
+  manager.keepAlive(() => !server.hangs);
   started.resolve(server);
   const ending = await Promise.race([asked, server.failed]);
   isStopping = true;

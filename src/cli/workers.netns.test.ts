@@ -8,6 +8,9 @@ import { type ServerPlace, withServerPlace } from "./serve-process.testing.ts";
 /** Node runs it before the command: SIGUSR2 makes a fault in one of the worker threads. */
 const FAULT = fileURLToPath(new URL("worker-fault.testing.ts", import.meta.url));
 
+/** The same: the second worker hangs once there is a certain file. */
+const HANG = fileURLToPath(new URL("worker-hang.testing.ts", import.meta.url));
+
 let server: ServerPlace;
 
 withServerPlace((given) => {
@@ -50,6 +53,28 @@ test("a fault in one worker ends the server with code 1 and the reason; the othe
   const again = await server.serve("--config", "aoed.toml");
   expect(await server.stop(again, "SIGTERM")).toBe(0);
 });
+
+test("a worker that hangs is found, the others serve on, and the server still ends", async () => {
+  configure(SECOND);
+  const file = server.place.path("hang");
+  server.place.environment = { NODE_OPTIONS: `--import=${HANG}`, AOED_HANG_FILE: file };
+  const served = await server.serve("--config", "aoed.toml");
+  const socket = ["--socket", "state/control.sock"];
+  const askStatus = async () =>
+    JSON.parse(await server.did("status", "--json", ...socket)) as ServerStatus;
+  expect((await askStatus()).silentWorkers).toEqual([]);
+  writeFileSync(file, "");
+  await expect
+    .poll(async () => (await askStatus()).silentWorkers, { timeout: 30_000 })
+    .toEqual([1]);
+  // What it said before stands for it.
+  expect((await askStatus()).targets.map(({ slot }) => slot)).toEqual([0, 1]);
+  expect(await server.did("status", ...socket)).toMatch(/^PROBLEM: worker 1: it does not answer/m);
+  expect((await server.aoed("ping", "1.0", "-i", "client0", "-c", "1")).code).toBe(0);
+  // Nobody knows what that worker left undone.
+  expect(await server.stop(served, "SIGTERM")).toBe(1);
+  expect(served.stderr).toContain("worker 1 does not answer");
+}, 120_000);
 
 test("a start that one worker refuses leaves nothing, whatever the other would make", async () => {
   const words = ["-i", "server0", "-e", "5.0=held.img", "--size", "1MiB", "--state-dir", "other"];

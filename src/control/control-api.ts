@@ -125,6 +125,8 @@ export interface ServerStatus {
   readonly initiatorsForgotten: number;
   /** One for each thread that serves. */
   readonly eventLoops: readonly EventLoopFigures[];
+  /** Threads that do not answer: what is said of their targets is what they last said. */
+  readonly silentWorkers: readonly number[];
   readonly memory: MemoryStatus;
   /** Where each bucket of a `latencyCounts` but the last ends, in microseconds. */
   readonly latencyBoundsUs: readonly number[];

@@ -20,6 +20,10 @@ export function healthProblems(status: ServerStatus, nowMs = Date.now()): Health
     ...status.ports
       .filter(({ up }) => !up)
       .map((port) => ({ subject: port.interface, problem: "the link is down" })),
+    ...status.silentWorkers.map((worker) => ({
+      subject: `worker ${worker}`,
+      problem: "it does not answer, and nor do its targets",
+    })),
     ...status.targets.flatMap((target) => targetProblems(target, nowMs)),
     ...status.stores.flatMap(storeProblems),
   ];

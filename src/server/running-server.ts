@@ -18,6 +18,8 @@ import { Privileges } from "./privileges.ts";
 export interface ServerCore extends ChangeableCore {
   /** Resolves when a part of it has died: what is left must be stopped. */
   readonly failed: Promise<Error>;
+  /** A part of it stands still, and does not answer any more. */
+  readonly hangs: boolean;
   /** Opens interfaces and block devices: what may need privileges. @throws UsageError */
   acquire(): Promise<void>;
   /** Opens what exists of stores and files; makes nothing. @throws UsageError */
@@ -96,6 +98,10 @@ export class RunningServer<Core extends ServerCore = ServerCore> {
 
   get failed(): Promise<Error> {
     return this.core.failed;
+  }
+
+  get hangs(): boolean {
+    return this.core.hangs;
   }
 
   async addTarget(configuration: TargetConfiguration): Promise<TargetStatus> {

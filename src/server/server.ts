@@ -97,6 +97,8 @@ export class Server implements ServerCore {
   #forgotten: Target | undefined;
   /** A thread that serves alone does not outlive its faults. */
   readonly failed = new Promise<Error>(() => {});
+  /** Nor could it say so. */
+  readonly hangs = false;
 
   constructor(configuration: Configuration, log: Log, surroundings: ServerSurroundings) {
     const identity = {

@@ -48,6 +48,7 @@ export function serverStatus(parts: ServerParts): ServerStatus {
     initiators: initiatorStatuses(parts.responder.meter.initiators.figures()),
     initiatorsForgotten: parts.responder.meter.initiators.evictions,
     eventLoops: [parts.meters.eventLoop.figures()],
+    silentWorkers: [],
     memory: memoryStatus(),
     latencyBoundsUs: LATENCY_BOUNDS_US,
   };

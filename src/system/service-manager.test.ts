@@ -50,8 +50,16 @@ async function tellsAll(name: string): Promise<void> {
   expect(BigInt(microseconds)).toBeGreaterThanOrEqual(before);
   manager.stopping();
   expect(await next()).toBe("STOPPING=1");
-  manager.keepAlive();
+  let isWell = true;
+  manager.keepAlive(() => isWell);
   for (let count = 0; count < 3; count++) expect(await next()).toBe("WATCHDOG=1");
+  // A part of the service hangs: nothing is said any more, so the service manager ends it.
+  isWell = false;
+  manager.stopping();
+  while ((await next()) === "WATCHDOG=1");
+  await new Promise((resolve) => setTimeout(resolve, 3 * (manager.watchdogIntervalMs ?? 0)));
+  manager.ready("");
+  expect(await next()).toMatch(/^READY=1/);
 }
 
 test("a socket in the file system is told everything, and the watchdog again and again", async () => {

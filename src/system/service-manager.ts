@@ -45,12 +45,15 @@ export class ServiceManager {
     this.#tell("WATCHDOG=1");
   }
 
-  /** Says `alive` in time from now on, for as long as the event loop turns. */
-  keepAlive(): void {
+  /** Says `alive` in time from now on, for as long as the event loop turns and `isWell`. */
+  keepAlive(isWell: () => boolean): void {
     if (this.watchdogIntervalMs === undefined) return;
     this.alive();
+    const beat = (): void => {
+      if (isWell()) this.alive();
+    };
     // Half of what is allowed, as sd_watchdog_enabled(3) advises.
-    setInterval(() => this.alive(), this.watchdogIntervalMs / 2).unref();
+    setInterval(beat, this.watchdogIntervalMs / 2).unref();
   }
 
   #tell(message: string): void {

@@ -10,7 +10,9 @@ import type {
  * counters are added up; a frame to a wildcard address counts in each worker.
  * @param statuses of every worker, the first one first
  */
-export function mergeStatus(statuses: readonly ServerStatus[]): ServerStatus {
+export function mergeStatus(
+  statuses: readonly ServerStatus[],
+): Omit<ServerStatus, "silentWorkers"> {
   const [{ version, processId }] = statuses;
   return {
     version,

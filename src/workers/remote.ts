@@ -24,13 +24,21 @@ interface PendingCall {
 /** The calls of this thread to the objects of another one. */
 export class Caller {
   readonly #post: (message: Call | Cancel) => void;
+  readonly #obstacle: () => Error | undefined;
   readonly #pending = new Map<number, PendingCall>();
   #lastId = 0;
   #failure: Error | undefined;
 
-  /** @param post sends a message to the other thread */
-  constructor(post: (message: Call | Cancel) => void) {
+  /**
+   * @param post sends a message to the other thread
+   * @param obstacle why there is no use in asking it just now
+   */
+  constructor(
+    post: (message: Call | Cancel) => void,
+    obstacle: () => Error | undefined = () => undefined,
+  ) {
     this.#post = post;
+    this.#obstacle = obstacle;
   }
 
   /**
@@ -65,12 +73,18 @@ export class Caller {
   /** The other thread has ended: what it was asked, and will be, fails. */
   fail(error: Error): void {
     this.#failure = error;
+    this.giveUp(error);
+  }
+
+  /** What the other thread was asked until now fails; an answer that still comes is not heard. */
+  giveUp(error: Error): void {
     for (const call of this.#pending.values()) call.reject(error);
     this.#pending.clear();
   }
 
   async #call(object: string, method: string, parameters: unknown[]): Promise<unknown> {
-    if (this.#failure !== undefined) throw this.#failure;
+    const failure = this.#failure ?? this.#obstacle();
+    if (failure !== undefined) throw failure;
     const id = ++this.#lastId;
     const controlAt = parameters.findIndex(isJobControl);
     const control = parameters[controlAt] as JobControl | undefined;

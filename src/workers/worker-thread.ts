@@ -3,6 +3,7 @@ import type { Configuration } from "../config/configuration.ts";
 import { createLog, type LogOptions } from "../log/log.ts";
 import { Server } from "../server/server.ts";
 import { answerCalls } from "./answering.ts";
+import { beat } from "./pulse.ts";
 import { CONTROL_OBJECT, SERVER_OBJECT } from "./worker-methods.ts";
 
 /** What a worker is given when it is made. */
@@ -12,11 +13,14 @@ export interface WorkerStart {
   /** With the targets of this worker alone. */
   readonly configuration: Configuration;
   readonly log: Pick<LogOptions, "level" | "humanReadable">;
+  /** See pulse.ts. */
+  readonly pulse: SharedArrayBuffer;
 }
 
 /** The thread of one worker: a whole server of its own, which the main thread tells what to do. */
 if (parentPort === null) throw new Error("this is the main thread");
-const { worker, configuration, log } = workerData as WorkerStart;
+const { worker, configuration, log, pulse } = workerData as WorkerStart;
+beat(pulse);
 const server = new Server(configuration, createLog(log), { worker });
 
 answerCalls(parentPort, (name) => {

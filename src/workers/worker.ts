@@ -5,6 +5,7 @@ import type { Server } from "../server/server.ts";
 // A process ends badly when ffi-rs was loaded by a worker alone (src/system/libc.ts).
 import "../system/libc.ts";
 import type { Answer } from "./messages.ts";
+import { Pulse } from "./pulse.ts";
 import { Caller } from "./remote.ts";
 import {
   CONTROL_METHODS,
@@ -32,13 +33,30 @@ export class Worker {
   failure: Error | undefined;
   readonly #thread: Thread;
   readonly #caller: Caller;
+  readonly #pulse: Pulse;
   #isEnding = false;
 
-  /** @param onFailure called once when the thread ends by itself */
-  constructor(start: WorkerStart, onFailure: (worker: Worker) => void) {
+  /**
+   * @param onFailure called once when the thread ends by itself
+   * @param onHang called when it begins to hang
+   */
+  constructor(
+    start: Omit<WorkerStart, "pulse">,
+    onFailure: (worker: Worker) => void,
+    onHang: (worker: Worker) => void,
+  ) {
     this.number = start.worker;
-    this.#thread = new Thread(THREAD, { name: `aoed-${start.worker}`, workerData: start });
-    this.#caller = new Caller((message) => this.#thread.postMessage(message));
+    const silence = new Error(`worker ${start.worker} does not answer`);
+    this.#pulse = new Pulse(() => {
+      this.#caller.giveUp(silence);
+      onHang(this);
+    });
+    const workerData: WorkerStart = { ...start, pulse: this.#pulse.memory };
+    this.#thread = new Thread(THREAD, { name: `aoed-${start.worker}`, workerData });
+    this.#caller = new Caller(
+      (message) => this.#thread.postMessage(message),
+      () => (this.hangs ? silence : undefined),
+    );
     this.server = this.#caller.remote<Server, ServerMethod>(SERVER_OBJECT, SERVER_METHODS);
     this.control = this.#caller.remote<ControlApi, ControlMethod>(CONTROL_OBJECT, CONTROL_METHODS);
     const fail = (reason: string, cause?: unknown): void => {
@@ -53,6 +71,11 @@ export class Worker {
     this.#thread.on("exit", (code) => fail(`exit code ${code}`));
   }
 
+  /** Its event loop stands still: it answers neither initiators nor this thread. */
+  get hangs(): boolean {
+    return this.#pulse.isLost;
+  }
+
   /** @param path of one of the stores that this worker has open */
   store(path: string): StoreApi {
     return this.#caller.remote<StoreApi, keyof StoreApi>(path, STORE_METHODS);
@@ -61,6 +84,7 @@ export class Worker {
   /** Ends the thread, which has let go of everything or is given up. */
   async end(): Promise<void> {
     this.#isEnding = true;
+    this.#pulse.stop();
     await this.#thread.terminate();
     this.#caller.fail(new Error("the server is stopping"));
   }

@@ -20,6 +20,9 @@ import { mergeStatus } from "./merge-status.ts";
 import type { Placement } from "./placement.ts";
 import type { Worker } from "./worker.ts";
 
+/** A worker that takes longer to say how it is hangs, or soon will be found to. */
+const STATUS_TIMEOUT_MS = 5000;
+
 type PlacedStore = StoreCandidate & { readonly worker: Worker };
 
 /**
@@ -31,14 +34,37 @@ export class WorkersApi implements ControlApi {
   readonly #placement: Placement;
   /** One change of the addresses at a time, so that no two workers get the same one. */
   readonly #changes = new Mutex();
+  /** What each last said. */
+  readonly #statuses = new Map<Worker, ServerStatus>();
 
   constructor(workers: readonly Worker[], placement: Placement) {
     this.#workers = workers;
     this.#placement = placement;
   }
 
+  /** Of a worker that hangs: what it last said. */
   async status(): Promise<ServerStatus> {
-    return mergeStatus(await this.#all(async ({ control }) => control.status()));
+    const isSilent = await this.#all(async (worker) => !(await this.#askStatus(worker)));
+    const silent = this.#workers.filter((_, index) => isSilent[index]);
+    const known = this.#workers.flatMap((worker) => this.#statuses.get(worker) ?? []);
+    if (known.length === 0) throw new Error("no worker answers");
+    return { ...mergeStatus(known), silentWorkers: silent.map(({ number }) => number) };
+  }
+
+  /** @returns whether it answered in time */
+  async #askStatus(worker: Worker): Promise<boolean> {
+    const late = Promise.withResolvers<undefined>();
+    const timer = setTimeout(() => late.resolve(undefined), STATUS_TIMEOUT_MS);
+    try {
+      const status = await Promise.race([worker.control.status(), late.promise]);
+      if (status !== undefined) this.#statuses.set(worker, status);
+      return status !== undefined;
+    } catch (error) {
+      if (worker.hangs) return false;
+      throw error;
+    } finally {
+      clearTimeout(timer);
+    }
   }
 
   async stores(): Promise<StoreApi[]> {

@@ -52,16 +52,26 @@ export class Workers implements ServerCore {
     this.api = this.#addresses;
   }
 
+  get hangs(): boolean {
+    return this.#workers.some((worker) => worker.hangs);
+  }
+
   async acquire(): Promise<void> {
     const { server, targets } = this.#configuration;
     const shares = spreadTargets(targets, server.workers);
     const onFailure = ({ failure }: Worker): void => {
       if (failure !== undefined) this.#fail(failure);
     };
+    const onHang = (worker: Worker): void =>
+      this.#log.error(
+        { worker: worker.number },
+        "the event loop of a worker stands still: its targets are not answered",
+      );
     for (const [number, share] of shares.entries()) {
       this.#log.info({ worker: number, targets: share.map(targetName) }, "starting a worker");
       const configuration = { server, targets: share };
-      const worker = new Worker({ worker: number, configuration, log: this.#logging }, onFailure);
+      const start = { worker: number, configuration, log: this.#logging };
+      const worker = new Worker(start, onFailure, onHang);
       this.#workers.push(worker);
       for (const target of share) this.#placement.add(target, worker);
     }
@@ -113,7 +123,7 @@ export class Workers implements ServerCore {
     await this.#end(async (worker) => worker.server.abandon());
   }
 
-  /** Also when one has died: the others stop in order. */
+  /** Also when one has died or hangs: the others stop in order. */
   async stop(): Promise<void> {
     await this.#end(async (worker) => worker.server.stop());
   }
