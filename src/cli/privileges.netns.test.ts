@@ -62,6 +62,16 @@ function everyThread(served: Served, field: string): string[] {
 
 const four = (id: number) => Array.from({ length: 4 }, () => id).join("\t");
 
+function expectNoPrivileges(served: Served): void {
+  expect(everyThread(served, "Uid")).toEqual([four(USER_ID)]);
+  expect(everyThread(served, "Gid")).toEqual([four(GROUP_ID)]);
+  expect(everyThread(served, "Groups")).toEqual([String(GROUP_ID)]);
+  expect(everyThread(served, "NoNewPrivs")).toEqual(["1"]);
+  for (const set of ["CapInh", "CapPrm", "CapEff", "CapAmb"]) {
+    expect({ set, values: everyThread(served, set) }).toEqual({ set, values: ["0".repeat(16)] });
+  }
+}
+
 test.each([1, 2])(
   "with workers = %i every thread is the user's after the start, without privileges and ways to get them",
   async (workers) => {
@@ -75,13 +85,7 @@ test.each([1, 2])(
     );
     await server.did("snapshot", "create", "e1.1", "--socket", "state/control.sock");
 
-    expect(everyThread(served, "Uid")).toEqual([four(USER_ID)]);
-    expect(everyThread(served, "Gid")).toEqual([four(GROUP_ID)]);
-    expect(everyThread(served, "Groups")).toEqual([String(GROUP_ID)]);
-    expect(everyThread(served, "NoNewPrivs")).toEqual(["1"]);
-    for (const set of ["CapInh", "CapPrm", "CapEff", "CapAmb"]) {
-      expect({ set, values: everyThread(served, set) }).toEqual({ set, values: ["0".repeat(16)] });
-    }
+    expectNoPrivileges(served);
     expect(everyThread(served, "Name").length, "several kinds of threads").toBeGreaterThan(2);
     expect(statSync(place.path("disks/disk.img")).uid).toBe(USER_ID);
 
@@ -98,6 +102,45 @@ test.each([1, 2])(
     expect(answered).toBe(true);
     expect(await server.stop(served, "SIGTERM")).toBe(0);
     expect(existsSync(place.path("state/control.sock"))).toBe(false);
+  },
+);
+
+test.for([
+  { port: "tap", name: "bridge0", said: "serving through a TAP interface" },
+  { port: "xdp", name: "server0", said: "serving through AF_XDP sockets" },
+])(
+  "port = $port: opened with privileges, and served without",
+  { timeout: 60_000 },
+  async ({ port, name, said }, context) => {
+    const { namespace } = server;
+    if (port === "tap") {
+      namespace.run("ip", "link", "add", "bridge0", "type", "bridge");
+      namespace.run("ip", "link", "set", "server0", "master", "bridge0");
+      namespace.run("ip", "link", "set", "bridge0", "up");
+    }
+    try {
+      const disk = '[[target]]\nshelf = 1\nslot = 0\nbackend = "memory"\nsize = "1MiB"\n';
+      writeFileSync(
+        place.path("aoed.toml"),
+        `[server]\ninterface = "${name}"\nport = "${port}"\nuser = "${USER}"\nstate_dir = "state"\n${disk}`,
+      );
+      const served = await server.serve("--config", "aoed.toml");
+      const reason = /"reason":"([^"]*)","msg":"AF_XDP is not to be had/.exec(served.stderr)?.[1];
+      if (reason !== undefined) context.skip(reason);
+      expect(served.stderr).toContain(said);
+      // A new bridge may keep frames to itself for a moment.
+      await expect
+        .poll(
+          async () =>
+            server.aoed("ping", "1.0", "-i", "client0", "-c", "1", "--identify", "--timeout", "1s"),
+          { timeout: 30_000 },
+        )
+        .toMatchObject({ code: 0 });
+      expectNoPrivileges(served);
+      expect(await server.stop(served, "SIGTERM")).toBe(0);
+    } finally {
+      if (port === "tap") namespace.run("ip", "link", "delete", "bridge0");
+    }
   },
 );
 
