@@ -1,7 +1,7 @@
 import { spawnSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { buildProgram } from "../../src/cli/program.ts";
 import { type CommandEntry, commandTable, everyCommand } from "../command-table.ts";
@@ -16,7 +16,7 @@ let folder: string;
 beforeAll(() => {
   folder = mkdtempSync(join(tmpdir(), "aoed-completions-"));
   writeFileSync(join(folder, "bash"), bashCompletion(table));
-  writeFileSync(join(folder, "zsh"), zshCompletion(table));
+  writeFileSync(join(folder, "_aoed"), zshCompletion(table));
   writeFileSync(join(folder, "fish"), fishCompletion(table));
 });
 afterAll(() => {
@@ -63,6 +63,50 @@ const fish: Shell = {
     lines.map((line, index) => `echo "== ${index}"; complete -C '${line}'`).join("\n"),
 };
 
+/**
+ * zsh completes only what is typed, so it is typed: in a second zsh, behind a terminal, which notes
+ * what it would offer. A key of its own ends each line, so that nothing depends on time.
+ */
+const zsh: Shell = {
+  name: "zsh",
+  script: (lines) => {
+    const offered = join(folder, "offered");
+    writeFileSync(
+      join(folder, "setup.zsh"),
+      `fpath=(${folder} $fpath)
+autoload -Uz compinit && compinit -u -D
+unsetopt beep
+lines=0
+next-line() { print -r -- "== $lines" >>${offered}; lines=$((lines + 1)); BUFFER= }
+zle -N next-line
+bindkey '^X1' next-line
+compadd() {
+  if [[ \${@[1,(i)(-|--)]} == *-(O|A|D)\\ * ]]; then builtin compadd "$@"; return; fi
+  local -a matches
+  builtin compadd -O matches "$@"
+  print -rl -- $matches >>${offered}
+}
+`,
+    );
+    return `zmodload zsh/zpty zsh/zselect
+: >${offered}
+zpty inner zsh -f -i
+zpty -w inner "source ${folder}/setup.zsh"
+for line in "" ${lines.map((line) => `'${line}'`).join(" ")}; do
+  if [[ -n $line ]]; then zpty -w -n inner "$line"$'\\t'; fi
+  zpty -w -n inner $'\\x181'
+  count=$((count + 1))
+  until [[ $(grep -c '^== ' ${offered}) = $count ]]; do
+    while zpty -r -t inner drained; do :; done
+    zselect -t 1
+    if (( ++waits > 6000 )); then echo 'no answer from zsh' >&2; exit 1; fi
+  done
+done
+zpty -d inner
+sed '$d' ${offered}`;
+  },
+};
+
 function completions({ name, script }: Shell, lines: readonly string[]): string[][] {
   const words = ["-c", script(lines)];
   const env = { ...process.env, HOME: folder };
@@ -74,7 +118,7 @@ function completions({ name, script }: Shell, lines: readonly string[]): string[
     .map((part) => part.split("\n").map((word) => word.split("\t")[0] ?? ""));
 }
 
-describe.each([bash, fish])("$name", (shell) => {
+describe.each([bash, fish, zsh])("$name", (shell) => {
   test.skipIf(!isPresent(shell.name))("offers every command and every option", () => {
     const asked = commands.map((command) => ["aoed", ...command.path, ""].join(" "));
     const offered = completions(shell, [...asked, ...asked.map((line) => `${line}-`)]);
@@ -95,8 +139,9 @@ describe.each([bash, fish])("$name", (shell) => {
     ]);
     expect(ports).toEqual(expect.arrayContaining(["auto", "packet", "tap", "xdp"]));
     expect(interfaces).toContain("lo");
-    expect(files).toContain(`${folder}/disk.img`);
-    expect(folders?.map((name) => name.replace(/\/$/, ""))).toContain(folder);
+    // zsh offers the last part of a path.
+    expect(files?.map((name) => basename(name))).toContain("disk.img");
+    expect(folders?.map((name) => basename(name))).toContain(basename(folder));
   });
 });
 
@@ -109,19 +154,3 @@ test("bash takes --option=value and the words of values for no commands", () => 
   expect(options).toContain("--store");
   expect(options).not.toContain("--description");
 });
-
-test.skipIf(!isPresent("zsh"))(
-  "zsh: the syntax is right, and every command has its function",
-  () => {
-    expect(spawnSync("zsh", ["-n", join(folder, "zsh")], { encoding: "utf8" })).toMatchObject({
-      status: 0,
-      stderr: "",
-    });
-    const text = zshCompletion(table);
-    for (const command of commands) {
-      const name = ["_aoed", ...command.path].join("_").replaceAll("-", "_");
-      const body = text.slice(text.indexOf(`\n${name}() {`)).split("\n}\n")[0] ?? "";
-      for (const word of [...namesOf(command), ...optionsOf(command)]) expect(body).toContain(word);
-    }
-  },
-);
