@@ -10,7 +10,7 @@ import { processStart, removeHostResources } from "./host-resources.ts";
  * `bin/node netns-tests/harness/run-folder.ts` on its own.
  */
 const PREFIX = "aoed-netns-";
-const HELPERS = ["frame-relay", "record-writer"];
+const HELPERS = ["frame-relay", "pause-meter", "record-writer"];
 
 /** Called by vitest before the first test; what it returns after the last. */
 export default function setUp(): () => void {
