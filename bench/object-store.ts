@@ -1,6 +1,9 @@
+import { execFileSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { cpus } from "node:os";
 import { join } from "node:path";
+import { parseArgs } from "node:util";
 import { CreateBucketCommand, S3Client } from "@aws-sdk/client-s3";
 import { FrameArena } from "../src/arena/frame-arena.ts";
 import type { CasStore } from "../src/cas/cas-store.ts";
@@ -8,17 +11,26 @@ import type { Volume } from "../src/cas/volume.ts";
 import type { ObjectStoreSettings } from "../src/object/object-store-settings.ts";
 import { openStoreAt } from "../src/server/store-place.ts";
 import { BlockRequest, BlockStatus } from "../src/storage/block-storage.ts";
+import { describeMachine } from "./machine.ts";
+import { writeForCaller } from "./output.ts";
+import { insertFigures } from "./report.ts";
 
 /**
  * Volumes in an object store beside the same in a local one, without the network of AoE: durable
  * writes, what an upload costs, how soon another machine answers, and how fast it reads what only the
  * object store has. scripts/bench-objects.sh starts a Ceph gateway and runs this.
  */
+const USAGE = `usage: scripts/bench-objects.sh [--only PATTERN] [--no-table]
+  Volumes in an object store beside local ones: burst, sustained, apart, move.
+  --only      only those whose name matches
+  --no-table  leave docs/benchmarks.md alone`;
 const GIB = 2 ** 30;
 const VOLUME_BYTES = 100 * GIB;
 const WRITTEN_BYTES = Number(process.env["AOED_BENCH_BYTES"] ?? GIB);
 const ROUNDS = 3;
-const ROUND_MS = 3000;
+/** Shorter than what uploads may wait (`upload_interval`), and far longer. */
+const BURST_MS = 3000;
+const SUSTAINED_MS = 15_000;
 const WINDOW = 64;
 const READ_SECTORS = 128;
 const READ_WINDOW = 16;
@@ -109,7 +121,7 @@ async function readAll(volume: Volume): Promise<void> {
   });
 }
 
-async function newBucket(folder: string, name = "first"): Promise<ObjectStoreSettings> {
+async function newBucket(folder: string, name: string): Promise<ObjectStoreSettings> {
   const { AOED_TEST_S3_ENDPOINT: endpoint, AOED_TEST_S3_ACCESS_KEY: accessKeyId = "" } =
     process.env;
   const secretAccessKey = process.env["AOED_TEST_S3_SECRET_KEY"] ?? "";
@@ -147,44 +159,91 @@ async function sent(cas: CasStore): Promise<void> {
   }
 }
 
-const parent = process.env["TMPDIR"] ?? join(import.meta.dirname, "build");
-mkdirSync(parent, { recursive: true });
-const folder = mkdtempSync(join(parent, "objects-"));
+interface Row {
+  readonly what: string;
+  readonly asked: string;
+  readonly measured: string;
+  readonly beside: string;
+}
+
 const log = (_level: string, message: string): void => void process.stderr.write(`${message}\n`);
-try {
-  const settings = await newBucket(folder);
-  const place = (name: string) => ({
-    path: join(folder, name),
-    remote: { settings, front: { uploadIntervalMs: 5000 }, readOnly: false },
-  });
-  const local = await openStoreAt({ path: join(folder, "local") }, log);
-  const remote = await openStoreAt(place("front"), log);
+
+const perSecond = (rate: number): string => `${Math.round(rate / 100) / 10} k/s`;
+
+/** Durable writes of both kinds of store, in turns. */
+async function compareWrites(folder: string, what: string, rounds: number, durationMs: number) {
+  const settings = await newBucket(folder, what);
+  const front = { uploadIntervalMs: 5000 };
+  const local = await openStoreAt({ path: join(folder, `local-${what}`) }, log);
+  const path = join(folder, `front-${what}`);
+  const remote = await openStoreAt({ path, remote: { settings, front, readOnly: false } }, log);
   const volumes = { local: await openVolume(local), remote: await openVolume(remote) };
   const rates: Record<"local" | "remote", number[]> = { local: [], remote: [] };
-  for (let round = 0; round < ROUNDS; round++) {
+  let lagMs = 0;
+  for (let round = 0; round < rounds; round++) {
     for (const name of ["local", "remote"] as const) {
-      rates[name].push(await writeFor(volumes[name], ROUND_MS));
+      rates[name].push(await writeFor(volumes[name], durationMs));
+      lagMs = Math.max(lagMs, remote.store.remote?.lagMs ?? 0);
       await sent(remote);
     }
   }
   await local.close();
   await remote.close();
+  const ratio = median(rates.remote) / median(rates.local);
+  return {
+    measured: ratio.toFixed(2),
+    beside: `${perSecond(median(rates.remote))} beside ${perSecond(median(rates.local))}; up to ${(lagMs / 1000).toFixed(1)} s behind`,
+  };
+}
 
-  const second = { ...place("").remote, settings: await newBucket(folder, "second") };
-  const again = await openStoreAt({ path: join(folder, "front-2"), remote: second }, log);
-  const volume = await openVolume(again);
-  const putsBefore = again.store.remote?.puts ?? 0;
+async function measureBurst(folder: string): Promise<Row[]> {
+  const figures = await compareWrites(folder, "burst", ROUNDS, BURST_MS);
+  const what = `durable writes of 4 KiB for ${BURST_MS / 1000} s, ÷ a local store`;
+  return [{ what, asked: "≥ 0.8", ...figures }];
+}
+
+async function measureSustained(folder: string): Promise<Row[]> {
+  const figures = await compareWrites(folder, "sustained", 1, SUSTAINED_MS);
+  const seconds = SUSTAINED_MS / 1000;
+  const what = `the same for ${seconds} s: uploads, gateway and writer share the processors`;
+  return [{ what, asked: "", ...figures }];
+}
+
+/** On a processor of their own: the server here, the gateway there. */
+async function measureApart(folder: string): Promise<Row[]> {
+  const gateway = (process.env["AOED_BENCH_GATEWAY_PIDS"] ?? "").split(" ").filter(Boolean);
+  if (gateway.length === 0 || cpus().length < 2) return [];
+  const pin = (pid: string | number, processors: string): void =>
+    void execFileSync("taskset", ["-a", "-c", "-p", processors, String(pid)], { stdio: "ignore" });
+  const everything = `0-${cpus().length - 1}`;
+  pin(process.pid, "0");
+  for (const pid of gateway) pin(pid, "1");
+  try {
+    const figures = await compareWrites(folder, "apart", 1, SUSTAINED_MS);
+    const what = "the same, both stores on one processor and the gateway on another";
+    return [{ what, asked: "", ...figures }];
+  } finally {
+    for (const pid of [process.pid, ...gateway]) pin(pid, everything);
+  }
+}
+
+/** A volume is written, and another machine, that is a new folder, attaches it. */
+async function measureMove(folder: string): Promise<Row[]> {
+  const settings = await newBucket(folder, "move");
+  const remote = { settings, front: { uploadIntervalMs: 5000 }, readOnly: false };
+  const here = await openStoreAt({ path: join(folder, "here"), remote }, log);
+  const volume = await openVolume(here);
+  const putsBefore = here.store.remote?.puts ?? 0;
   const writeBegan = performance.now();
   await writeAll(volume);
-  const writeSeconds = (performance.now() - writeBegan) / 1000;
-  await sent(again);
+  await sent(here);
   const sentSeconds = (performance.now() - writeBegan) / 1000;
-  const puts = (again.store.remote?.puts ?? 0) - putsBefore;
-  await again.close();
-  rmSync(join(folder, "front-2"), { recursive: true });
+  const puts = (here.store.remote?.puts ?? 0) - putsBefore;
+  await here.close();
+  rmSync(join(folder, "here"), { recursive: true });
 
   const attachBegan = performance.now();
-  const elsewhere = await openStoreAt({ path: join(folder, "elsewhere"), remote: second }, log);
+  const elsewhere = await openStoreAt({ path: join(folder, "elsewhere"), remote }, log);
   const moved = await openVolume(elsewhere);
   let asked = false;
   await drive(moved, "read", 1, 8, (request) => {
@@ -202,22 +261,77 @@ try {
   await elsewhere.close();
 
   const gib = WRITTEN_BYTES / GIB;
-  const figures = {
-    service: settings.kind,
-    durableWritesLocal: Math.round(median(rates.local)),
-    durableWritesRemote: Math.round(median(rates.remote)),
-    ratio: Number((median(rates.remote) / median(rates.local)).toFixed(2)),
-    writtenMegabytesPerSecond: Math.round(WRITTEN_BYTES / 1e6 / writeSeconds),
-    sentMegabytesPerSecond: Math.round(WRITTEN_BYTES / 1e6 / sentSeconds),
-    putsPerGib: Math.round(puts / gib),
-    attachSeconds: Number(attachSeconds.toFixed(2)),
-    coldReadMegabytesPerSecond: Math.round(WRITTEN_BYTES / 1e6 / readSeconds),
-    // What a busy machine does not change much.
-    coldReadProcessorSecondsPerGib: Number(
-      ((processor.user + processor.system) / 1e6 / gib).toFixed(2),
-    ),
-  };
-  process.stdout.write(`${JSON.stringify(figures, null, 2)}\n`);
-} finally {
-  rmSync(folder, { recursive: true, force: true });
+  const megabytes = WRITTEN_BYTES / 1e6;
+  const processorSeconds = (processor.user + processor.system) / 1e6 / gib;
+  return [
+    {
+      what: "puts for each GiB written in order, heads and lease included",
+      asked: "≤ 100",
+      measured: String(Math.round(puts / gib)),
+      beside: `all is in the store after ${Math.round(megabytes / sentSeconds)} MB/s`,
+    },
+    {
+      what: `a volume of 100 GiB with ${Math.round(gib * 1024)} MiB written, attached with an empty folder until the first read is answered`,
+      asked: "< 2 s",
+      measured: `${attachSeconds.toFixed(2)} s`,
+      beside: "",
+    },
+    {
+      what: "sequential cold read",
+      asked: "≥ 100 MB/s",
+      measured: `${Math.round(megabytes / readSeconds)} MB/s`,
+      beside: `${processorSeconds.toFixed(1)} s of processor time a GiB`,
+    },
+  ];
 }
+
+const MEASURES: readonly [name: string, measure: (folder: string) => Promise<Row[]>][] = [
+  ["burst", measureBurst],
+  ["sustained", measureSustained],
+  ["apart", measureApart],
+  ["move", measureMove],
+];
+
+async function main(): Promise<void> {
+  const { values } = parseArgs({
+    options: {
+      only: { type: "string" },
+      "no-table": { type: "boolean", default: false },
+      help: { type: "boolean", default: false },
+    },
+  });
+  if (values.help) return void process.stdout.write(`${USAGE}\n`);
+  const pattern = new RegExp(values.only ?? "");
+  const parent = process.env["TMPDIR"] ?? join(import.meta.dirname, "build");
+  mkdirSync(parent, { recursive: true });
+  const folder = mkdtempSync(join(parent, "objects-"));
+  const rows: Row[] = [];
+  try {
+    for (const [name, measure] of MEASURES) {
+      if (pattern.test(name)) rows.push(...(await measure(folder)));
+    }
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+  const { processor, processors, kernel, loadAverage } = await describeMachine(parent);
+  const service =
+    process.env["AOED_TEST_S3_ENDPOINT"] === undefined ? "a folder" : "a Ceph gateway";
+  const figures = [
+    `Measured ${new Date().toISOString().slice(0, 10)} with ${service} on the same machine: ` +
+      `${processors} processors (${processor}), Linux ${kernel}, load average at the end ` +
+      `${loadAverage.toFixed(2)}.`,
+    "",
+    "| what | asked | measured | beside it |",
+    "|---|---|---:|---|",
+    ...rows.map(
+      ({ what, asked, measured, beside }) => `| ${what} | ${asked} | ${measured} | ${beside} |`,
+    ),
+    "",
+  ].join("\n");
+  process.stdout.write(`${figures}\n`);
+  if (values.only !== undefined || values["no-table"]) return;
+  const document = join(import.meta.dirname, "../docs/benchmarks.md");
+  writeForCaller(document, insertFigures(readFileSync(document, "utf8"), figures, "objects"));
+}
+
+await main();

@@ -1,7 +1,7 @@
 import { rmSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
-import type { RemoteStoreStatus } from "../src/control/store-api.ts";
+import type { RemoteStatus } from "../src/remote-status.ts";
 import { until } from "./harness/command.ts";
 import { Control } from "./harness/control.ts";
 import { keepFileSystem } from "./harness/jobs.ts";
@@ -110,9 +110,9 @@ class ObjectRig {
     await this.#server.start();
   }
 
-  async remote(): Promise<RemoteStoreStatus> {
+  async remote(): Promise<RemoteStatus> {
     const control = new Control(this.#server.controlSocket);
-    const { remote } = await control.ask<{ remote: RemoteStoreStatus | null }>("GET", "/v1/store");
+    const { remote } = await control.ask<{ remote: RemoteStatus | null }>("GET", "/v1/store");
     if (remote === null) throw new Error("the store says that it is not in an object store");
     return remote;
   }

@@ -1,9 +1,12 @@
 #!/bin/sh
-# The benchmark: aoed beside vblade and the null target, and then the backends without the network.
-# QUICK=1 takes a few minutes; ARGS goes to bench/main.ts as it is (see bin/node bench/main.ts --help),
-# and nothing else is measured then.
+# The benchmark: aoed beside vblade and the null target, then the backends without the network, and
+# volumes in an object store. QUICK=1 takes a few minutes, and leaves the last out; ARGS goes to
+# bench/main.ts as it is (see bin/node bench/main.ts --help), and nothing else is measured then.
+# ARGS='--only objects' is the last alone.
 set -eu
 cd "$(dirname "$0")/.."
+
+case " ${ARGS:-} " in *" --only objects "*) exec scripts/bench-objects.sh ;; esac
 
 # shellcheck disable=SC2086
 status=0
@@ -12,4 +15,5 @@ bin/node bench/main.ts ${QUICK:+--quick} ${ARGS:-} || status=$?
 [ "$status" -le 1 ] && [ -z "${ARGS:-}" ] || exit "$status"
 bin/node bench/backend.ts ${QUICK:+--quick --only "window 64"} || status=$?
 bin/node bench/limits.ts ${QUICK:+--quick} || status=$?
+[ -n "${QUICK:-}" ] || scripts/bench-objects.sh || status=$?
 exit "$status"

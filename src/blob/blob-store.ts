@@ -20,6 +20,7 @@
  * - a failed batch leaves nothing behind, and what was acknowledged before is not harmed;
  * - no call blocks the event loop on the disk.
  */
+import type { RemoteStatus } from "../remote-status.ts";
 import { RuntimeFault } from "../errors.ts";
 
 /** The longest blob: a block of 64 KiB, and room for what surrounds one in other layers. */
@@ -204,36 +205,6 @@ export interface ScrubProgress {
   bytes: number;
   /** Bytes that this pass has still to read. */
   remainingBytes: number;
-}
-
-/** How a store stands whose truth is elsewhere, in an object store. */
-export interface RemoteStatus {
-  /** What and where, for people. */
-  readonly description: string;
-  /** Of the lease: counts the owners of the store. */
-  readonly epoch: number;
-  /** Bytes that are durable here, and that no head in the object store covers yet. */
-  readonly dirtyBytes: number;
-  /** For how long the oldest of them has waited. */
-  readonly lagMs: number;
-  /** The last frame of the log that the object store has. */
-  readonly headSequence: number;
-  /** When that head was stored; ISO 8601. Null: there is none yet. */
-  readonly headTime: string | null;
-  /** What is wrong with the object store at this moment; null: nothing. */
-  readonly trouble: string | null;
-  /** Another has taken over the store: why nothing is acknowledged any more. */
-  readonly fenced: string | null;
-  /** Bytes of packs in the local cache, and of segments beside it. */
-  readonly cachedBytes: number;
-  readonly puts: number;
-  readonly gets: number;
-  readonly lists: number;
-  readonly deletes: number;
-  readonly bytesWritten: number;
-  readonly bytesRead: number;
-  readonly retries: number;
-  readonly failures: number;
 }
 
 export interface BlobStore {

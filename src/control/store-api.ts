@@ -1,3 +1,5 @@
+import type { RemoteStatus } from "../remote-status.ts";
+
 /**
  * What can be asked of a store of volumes: by the command line offline, and by anybody through the
  * control socket of a running server. Both ways end at the same implementation.
@@ -93,35 +95,7 @@ export interface StoreStatus {
   /** The last collection of garbage since the start. */
   readonly collected: CollectionStatus | null;
   /** Of a store in an object store: what is there, what is only here, and what it has cost. */
-  readonly remote: RemoteStoreStatus | null;
-}
-
-export interface RemoteStoreStatus {
-  readonly description: string;
-  /** Counts the owners of the store. */
-  readonly epoch: number;
-  /** Bytes acknowledged as durable that the object store does not have. */
-  readonly dirtyBytes: number;
-  /** For how long the oldest of them has waited. */
-  readonly lagMs: number;
-  readonly headSequence: number;
-  /** When the newest state in the object store was stored; ISO 8601. */
-  readonly headTime: string | null;
-  /** What is wrong with the object store at this moment. */
-  readonly trouble: string | null;
-  /** Why this machine must not write any more. */
-  readonly fenced: string | null;
-  /** Bytes of the store on the local disk. */
-  readonly cachedBytes: number;
-  /** Requests and bytes since the start, as the owner of the object store is charged for them. */
-  readonly puts: number;
-  readonly gets: number;
-  readonly lists: number;
-  readonly deletes: number;
-  readonly bytesWritten: number;
-  readonly bytesRead: number;
-  readonly retries: number;
-  readonly failures: number;
+  readonly remote: RemoteStatus | null;
 }
 
 export interface CollectionStatus {

@@ -4,7 +4,6 @@ import {
   type BlobStore,
   type DamagedBlob,
   FetchOutcome,
-  type RemoteStatus,
   type ScrubProgress,
   StoreFault,
   type StoreStatistics,
@@ -12,6 +11,7 @@ import {
   type SweepReport,
 } from "../blob/blob-store.ts";
 import { AwaitedBatch } from "../blob/blob-store.ts";
+import type { RemoteStatus } from "../remote-status.ts";
 import type { FileStore } from "../blob/file-store.ts";
 import type { ChunkCache } from "./chunk-cache.ts";
 import type { PackReader } from "./pack-reader.ts";

@@ -1,5 +1,6 @@
-import { type RemoteStatus, StoreFault } from "../blob/blob-store.ts";
+import { StoreFault } from "../blob/blob-store.ts";
 import type { ObjectFault, ObjectStore } from "../object/object-store.ts";
+import type { RemoteStatus } from "../remote-status.ts";
 import type { Clock } from "./clock.ts";
 import type { Head } from "./head.ts";
 import type { Lease } from "./lease.ts";
