@@ -70,7 +70,7 @@ fish --no-execute "$scratch/content/usr/share/fish/vendor_completions.d/aoed.fis
 
 step "a clean root"
 suite=$(. /etc/os-release && echo "${VERSION_CODENAME:-bookworm}")
-debootstrap --variant=minbase --include=libatomic1,adduser,iproute2 "$suite" "$root" \
+debootstrap --variant=minbase --include=libatomic1,adduser,iproute2,systemd,systemd-sysv,dbus "$suite" "$root" \
     ${AOED_DEBIAN_MIRROR:+"$AOED_DEBIAN_MIRROR"} >"$scratch/debootstrap.log" 2>&1 || {
     tail -20 "$scratch/debootstrap.log" >&2
     exit 1
@@ -79,9 +79,14 @@ mkdir "$root/packages"
 cp "$old_deb" "$new_deb" "$scratch"/npm/*.tgz "$root/packages/"
 cp packaging/debian/test-in-root.sh "$root/packages/deb-test.sh"
 cp packaging/npm/test-in-root.sh "$root/packages/npm-test.sh"
+cp packaging/systemd/test-in-root.sh "$root/packages/systemd-test.sh"
 
 step "the .deb"
 in_root sh /packages/deb-test.sh "/packages/${old_deb##*/}" "/packages/${new_deb##*/}" "$newer"
+
+step "the unit under a live systemd"
+# Bounded, because it starts what it is to wait for.
+timeout --kill-after=30 300 scripts/systemd-in-root.sh "$root" sh /packages/systemd-test.sh "/packages/${new_deb##*/}"
 
 step "the npm package"
 # Installed here, where there is a network, but without install scripts: nothing is compiled.
