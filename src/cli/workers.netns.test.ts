@@ -62,7 +62,8 @@ test("a worker that hangs is found, the others serve on, and the server still en
   const socket = ["--socket", "state/control.sock"];
   const askStatus = async () =>
     JSON.parse(await server.did("status", "--json", ...socket)) as ServerStatus;
-  expect((await askStatus()).silentWorkers).toEqual([]);
+  // From here on it is known what each last said.
+  await expect.poll(async () => (await askStatus()).silentWorkers, { timeout: 30_000 }).toEqual([]);
   writeFileSync(file, "");
   await expect
     .poll(async () => (await askStatus()).silentWorkers, { timeout: 30_000 })
