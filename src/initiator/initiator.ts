@@ -18,7 +18,8 @@ export interface OpenOptions extends RequestOptions {
   readonly window?: number;
 }
 
-const FIND_TIMEOUT_MS = 1000;
+/** Longer than a busy server takes; whoever answers ends it. */
+const FIND_TIMEOUT_MS = 3000;
 /** As the Linux driver. */
 const DEFAULT_WINDOW = 64;
 
