@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { FailureSummary } from "../scripts/failure-summary.ts";
 import { ScenarioTable } from "./harness/scenario-table.ts";
 
 /** The tests with the real Linux driver: one after the other, since they share two slow cores. */
@@ -12,10 +13,10 @@ export default defineConfig({
     pool: "forks",
     fileParallelism: false,
     sequence: { concurrent: false },
-    testTimeout: 180_000,
-    hookTimeout: 60_000,
-    teardownTimeout: 30_000,
+    testTimeout: 900_000,
+    hookTimeout: 300_000,
+    teardownTimeout: 120_000,
     disableConsoleIntercept: true,
-    reporters: ["verbose", new ScenarioTable()],
+    reporters: ["verbose", new ScenarioTable(), new FailureSummary()],
   },
 });

@@ -1,12 +1,14 @@
 import { defineConfig } from "vitest/config";
+import { FailureSummary } from "../scripts/failure-summary.ts";
 
 export default defineConfig({
   test: {
     pool: "forks",
+    reporters: ["default", new FailureSummary()],
     // Two services on two cores are slow enough one after the other.
     fileParallelism: false,
-    testTimeout: 60_000,
-    hookTimeout: 120_000,
+    testTimeout: 300_000,
+    hookTimeout: 300_000,
     projects: [
       {
         extends: true,

@@ -114,20 +114,24 @@ for starter in invoke-rc.d deb-systemd-invoke; do
 done
 
 quietly() {
-    DEBIAN_FRONTEND=noninteractive "$@" >"$scratch/log" 2>&1
+    DEBIAN_FRONTEND=noninteractive "$@" >"$scratch/log" 2>&1 </dev/null
 }
 install_missing() {
     # shellcheck disable=SC2086
     quietly apt-get install -y --no-install-recommends -o Acquire::Retries=5 \
-        -o "DPkg::Path=$scratch:/usr/sbin:/usr/bin:/sbin:/bin" -o DPkg::Lock::Timeout=120 $missing
+        -o "DPkg::Path=$scratch:/usr/sbin:/usr/bin:/sbin:/bin" -o DPkg::Lock::Timeout=300 $missing
 }
 
 echo "install-test-packages: installing $missing" >&2
 # A machine without package lists, or with old ones, knows the packages only after an update.
-if ! install_missing; then
-    if ! quietly apt-get -o Acquire::Retries=5 update || ! install_missing; then
-        cat "$scratch/log" >&2
+# Mirrors are away for a moment now and then: it is tried again.
+attempt=1
+until install_missing; do
+    if [ "$attempt" -ge 4 ]; then
+        tail -n 25 "$scratch/log" >&2
         echo "install-test-packages: apt-get could not install $missing: see above" >&2
         exit 1
     fi
-fi
+    quietly apt-get -o Acquire::Retries=5 -o DPkg::Lock::Timeout=300 update || sleep $((attempt * 10))
+    attempt=$((attempt + 1))
+done

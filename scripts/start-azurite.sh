@@ -29,7 +29,7 @@ AZURITE_ACCOUNTS="aoedtest:$key" setsid bin/node "$program" --blobHost 127.0.0.1
 pid=$!
 echo "$pid" >"$folder/azurite.pid"
 
-for _ in $(seq 300); do
+for _ in $(seq 2400); do
     if ! kill -0 "$pid" 2>/dev/null; then break; fi
     if (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null; then
         endpoint="http://127.0.0.1:$port/aoedtest"

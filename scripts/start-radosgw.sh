@@ -84,19 +84,20 @@ quietly ceph-mon --mkfs -i a --monmap "$folder/monmap" --keyring "$folder/keyrin
 background mon ceph-mon -i a --public-addr 127.0.0.1
 
 osd=$(cat /proc/sys/kernel/random/uuid)
-quietly timeout 60 ceph osd new "$osd"
+quietly timeout 240 ceph osd new "$osd"
 quietly ceph-osd -i 0 --mkfs --osd-uuid "$osd"
-quietly timeout 60 ceph osd crush add osd.0 1.0 root=default host=localhost
+quietly timeout 240 ceph osd crush add osd.0 1.0 root=default host=localhost
 background osd ceph-osd -i 0
-for _ in $(seq 150); do
-    if timeout 20 ceph osd stat 2>/dev/null | grep -q "1 up"; then break; fi
+for attempt in $(seq 150); do
+    if timeout 60 ceph osd stat 2>/dev/null | grep "1 up" >/dev/null; then break; fi
+    [ "$attempt" -lt 150 ] || failed "the OSD does not come up"
     sleep 0.2
 done
 
 background gateway radosgw -n client.rgw -k "$folder/keyring"
-for attempt in $(seq 300); do
+for attempt in $(seq 1500); do
     if (exec 3<>"/dev/tcp/127.0.0.1/$gateway_port") 2>/dev/null; then break; fi
-    [ "$attempt" -lt 300 ] || failed "the gateway does not answer"
+    [ "$attempt" -lt 1500 ] || failed "the gateway does not answer"
     sleep 0.2
 done
 

@@ -1,4 +1,5 @@
 import { defineConfig } from "vitest/config";
+import { FailureSummary } from "../scripts/failure-summary.ts";
 
 /** The web page in a real browser. */
 export default defineConfig({
@@ -6,8 +7,9 @@ export default defineConfig({
     root: import.meta.dirname,
     include: ["**/*.test.ts"],
     pool: "forks",
+    reporters: ["default", new FailureSummary()],
     fileParallelism: false,
-    testTimeout: 120_000,
-    hookTimeout: 120_000,
+    testTimeout: 600_000,
+    hookTimeout: 300_000,
   },
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { hex } from "./frames.testing.ts";
 import type { Mac } from "./frames.testing.ts";
+import { fixedSeed } from "./fixed-seed.testing.ts";
 import { HostileFrames, Numbers } from "./hostile-frames.testing.ts";
 import type { HostileTarget } from "./hostile-frames.testing.ts";
 import { HostileOracle } from "./hostile-oracle.testing.ts";
@@ -43,9 +44,10 @@ const COMPARE_EVERY_BATCHES = 64;
 /** The count of frames to send, and the seed: from the environment, to repeat or to go further. */
 export function hostileSettings(defaultFrames: number): { frames: number; seed: number } {
   const { HOSTILE_FRAMES, HOSTILE_SEED } = process.env;
+  const seed = HOSTILE_SEED ?? fixedSeed();
   return {
     frames: HOSTILE_FRAMES === undefined ? defaultFrames : Number(HOSTILE_FRAMES),
-    seed: HOSTILE_SEED === undefined ? (Date.now() & 0x7fffffff) + 1 : Number(HOSTILE_SEED),
+    seed: seed === undefined ? (Date.now() & 0x7fffffff) + 1 : Number(seed),
   };
 }
 
