@@ -1,6 +1,7 @@
 import { expect } from "vitest";
 import { fioVerify, keepFileSystem } from "./harness/jobs.ts";
 import { scenario } from "./harness/scenario.ts";
+import { chooseSeed } from "./harness/seed.ts";
 import { sumOf } from "./harness/sum.ts";
 
 interface RelayCounts {
@@ -19,7 +20,7 @@ for (const { mtuBytes, sizeMiB } of [
     {},
     async (lab) => {
       const path = lab.image("disk.img", 32 * 2 ** 20);
-      const seed = Date.now() % 1_000_000;
+      const seed = chooseSeed();
       const relay = { seed, lossPerMille: 10, duplicatePerMille: 10, reorderPerMille: 20 };
       const segment = lab.segment({ mtuBytes, port: "packet", relay });
       await lab.server([segment], [{ shelf: 1, slot: 0, backend: "file", path }]);
@@ -37,7 +38,7 @@ for (const { mtuBytes, sizeMiB } of [
       expect(await client.run("drop_caches; sum_of /dev/etherd/e1.0")).toBe(await sumOf(path));
 
       segment.relay?.signal("SIGTERM");
-      await segment.relay?.end(5000);
+      await segment.relay?.end(60_000);
       const counts = (segment.relay?.log ?? "").trim().split("\n");
       expect(counts).toHaveLength(2);
       for (const line of counts) {

@@ -5,6 +5,7 @@ import { Control } from "./harness/control.ts";
 import { fioVerify, keepFileSystem } from "./harness/jobs.ts";
 import { expectServerTap, type PortKind } from "./harness/network.ts";
 import { scenario } from "./harness/scenario.ts";
+import { chooseSeed } from "./harness/seed.ts";
 import { sumOf } from "./harness/sum.ts";
 
 const DISK_BYTES = 96 * 2 ** 20;
@@ -88,7 +89,7 @@ scenario("fio verifies random sizes on a volume", { beyond }, async (lab) => {
   const server = await lab.server([segment], [target]);
   const client = await lab.client([segment]);
   await client.run("wait_for_disk e1.0");
-  const seed = Date.now() % 1_000_000;
+  const seed = chooseSeed();
   lab.note(`discovered; fio with seed ${seed}`);
   await client.run(fioVerify({ disk: "e1.0", sizeMiB: 32, seed, loops: 2 }));
   const image = join(lab.folder, "export.img");

@@ -8,6 +8,7 @@ import { delay, until } from "./harness/command.ts";
 import { Control } from "./harness/control.ts";
 import type { Lab } from "./harness/lab.ts";
 import { scenario } from "./harness/scenario.ts";
+import { chooseSeed } from "./harness/seed.ts";
 import type { Server } from "./harness/server.ts";
 
 const KILLS = 50;
@@ -29,7 +30,7 @@ scenario(
   `kill -9 of a server with a volume, ${KILLS} times under load`,
   { beyond, withoutDriver: true },
   async (lab) => {
-    const seed = Date.now() % 1_000_000;
+    const seed = chooseSeed();
     lab.note(`seed ${seed}`);
     const rig = await KillRig.start(lab, seed);
     for (let kill = 1; kill <= KILLS; kill += 1) {

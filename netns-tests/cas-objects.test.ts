@@ -52,7 +52,7 @@ scenario(
       "everything is in the object store",
       async () => (await rig.remote()).dirtyBytes === 0,
       {
-        timeoutMs: 120_000,
+        timeoutMs: 300_000,
       },
     );
 

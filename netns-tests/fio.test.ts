@@ -1,6 +1,7 @@
 import { expect } from "vitest";
 import { fioVerify } from "./harness/jobs.ts";
 import { scenario } from "./harness/scenario.ts";
+import { chooseSeed } from "./harness/seed.ts";
 import { sumOf } from "./harness/sum.ts";
 
 const DISK_BYTES = 96 * 2 ** 20;
@@ -16,7 +17,7 @@ for (const { mtuBytes, port, backend } of [
     await lab.server([segment], [{ shelf: 1, slot: 0, backend, path }]);
     const client = await lab.client([segment]);
     await client.run("wait_for_disk e1.0");
-    const seed = Date.now() % 1_000_000;
+    const seed = chooseSeed();
     lab.note(`discovered; fio with seed ${seed}`);
     await client.run(fioVerify({ disk: "e1.0", sizeMiB: 64, seed, loops: 2 }));
     expect(await client.run("drop_caches; sum_of /dev/etherd/e1.0")).toBe(await sumOf(path));

@@ -60,7 +60,7 @@ scenario("a device grows while nobody uses its disk", { beyond }, async (lab) =>
 
 async function waitForSize(client: Client, sizeBytes: number): Promise<void> {
   await client.run(`
-    for try in $(seq 150); do
+    for try in $(seq 900); do
       [ "$(cat /sys/block/etherd!e1.0/size)" = ${sizeBytes / 512} ] && exit 0
       sleep 0.1
     done

@@ -1,7 +1,10 @@
 // Writes numbered records to a disk and notes each that the disk has acknowledged, so that somebody
 // else can see whether a server lost one of them.
 //
-//   record-writer DISK NOTES COUNT WRITERS
+//   record-writer DISK NOTES COUNT WRITERS ENOUGH
+//
+// The last tenth of the records is written when the file ENOUGH is there: until then the writers are
+// not done, however fast they are.
 //
 // Record n is the n-th 4096 octets of the disk, written once, with O_DIRECT and O_SYNC. Its words of
 // 32 bits, little-endian: n, then xorshift32 from a start that depends on n. WRITERS processes share
@@ -51,7 +54,15 @@ static void note(int file, uint32_t completed)
     }
 }
 
-static int write_records(const char *disk, const char *notes, uint32_t count, uint32_t writers, uint32_t writer)
+static void wait_for(const char *name)
+{
+    while (access(name, F_OK) != 0) {
+        usleep(10000);
+    }
+}
+
+static int write_records(const char *disk, const char *notes, uint32_t count, uint32_t writers, uint32_t writer,
+    const char *enough)
 {
     char name[4096];
     snprintf(name, sizeof name, "%s.%u", notes, (unsigned)writer);
@@ -63,6 +74,9 @@ static int write_records(const char *disk, const char *notes, uint32_t count, ui
     }
     uint32_t completed = 0;
     for (uint32_t number = writer; number < count; number += writers) {
+        if (number >= count / 10 * 9) {
+            wait_for(enough);
+        }
         fill(words, number);
         if (pwrite(out, words, RECORD_BYTES, (off_t)number * RECORD_BYTES) != RECORD_BYTES) {
             fail("write");
@@ -74,8 +88,8 @@ static int write_records(const char *disk, const char *notes, uint32_t count, ui
 
 int main(int count, char **arguments)
 {
-    if (count != 5) {
-        fprintf(stderr, "usage: record-writer DISK NOTES COUNT WRITERS\n");
+    if (count != 6) {
+        fprintf(stderr, "usage: record-writer DISK NOTES COUNT WRITERS ENOUGH\n");
         return 2;
     }
     uint32_t records = (uint32_t)strtoul(arguments[3], NULL, 10);
@@ -86,7 +100,7 @@ int main(int count, char **arguments)
             fail("fork");
         }
         if (child == 0) {
-            return write_records(arguments[1], arguments[2], records, writers, writer);
+            return write_records(arguments[1], arguments[2], records, writers, writer, arguments[5]);
         }
     }
     int result = 0;

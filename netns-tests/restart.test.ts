@@ -8,6 +8,7 @@ import type { Lab } from "./harness/lab.ts";
 import type { PortKind } from "./harness/network.ts";
 import { completedRecords, missingRecords } from "./harness/records.ts";
 import { scenario } from "./harness/scenario.ts";
+import { chooseSeed } from "./harness/seed.ts";
 import type { Server, Target } from "./harness/server.ts";
 
 const RECORDS = 16_000;
@@ -61,7 +62,7 @@ async function stopWhileWriting(
         if (writing.status !== undefined) throw new Error(`the writer ended:\n${writing.output}`);
         return completedCount(client) >= share * RECORDS;
       },
-      { everyMs: 5, timeoutMs: 60_000 },
+      { everyMs: 5, timeoutMs: 240_000 },
     );
     await stop(server);
     // Read after the server's end: what was completed until then must be there without it.
@@ -72,6 +73,7 @@ async function stopWhileWriting(
     await delay(DOWN_MS);
     await server.start();
   }
+  tellEnough(client);
   await writing.finish();
   const completed = completedRecords(client.exchange, WRITERS);
   expect(sum(completed)).toBe(RECORDS);
@@ -132,7 +134,7 @@ scenario("fio verifies across restarts", {}, async (lab) => {
   const server = await lab.server([segment], [{ shelf: 1, slot: 0, backend: "file", path }]);
   const client = await lab.client([segment]);
   await client.run("wait_for_disk e1.0");
-  const seed = Date.now() % 1_000_000;
+  const seed = chooseSeed();
   lab.note(`discovered; fio with seed ${seed}`);
   const verifying = client.start(fioVerifyUntilTold({ disk: "e1.0", sizeMiB: 16, seed }));
   for (let round = 0; round < 3; round += 1) {

@@ -53,8 +53,13 @@ scenario("two interfaces to one target", {}, async (lab) => {
   ];
   await lab.server(segments, [{ shelf: 1, slot: 0, backend: "file", path }]);
   const client = await lab.client(segments);
-  await client.run("wait_for_disk e1.0; sleep 1");
-  const netif = await client.run("state_of e1.0 netif");
+  const netif = await client.run(`
+    wait_for_disk e1.0
+    for try in $(seq 900); do
+      case "$(state_of e1.0 netif)" in *[,[:space:]]*) break ;; esac
+      sleep 0.1
+    done
+    state_of e1.0 netif`);
   expect(netif.split(/[,\s]+/).toSorted()).toEqual(client.interfaces.toSorted());
   lab.note("the driver has two paths");
 

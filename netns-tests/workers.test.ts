@@ -54,7 +54,7 @@ for (const workers of [1, 2]) {
         const { targets } = await askAoed<ServerStatus>(server, "status");
         return (targets[1]?.statistics.writes ?? 0) > 0;
       },
-      { timeoutMs: 60_000 },
+      { timeoutMs: 240_000 },
     );
     tellEnough(client);
     await fio.finish();

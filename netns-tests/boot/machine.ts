@@ -25,7 +25,7 @@ export interface Booted {
   readonly disk: string;
 }
 
-const BOOT_TIMEOUT_MS = 240_000;
+const BOOT_TIMEOUT_MS = 900_000;
 
 export function machine(number: number): Machine {
   const mac = `52:54:00:00:00:0${number}`;

@@ -1,9 +1,10 @@
 # What every script of a client starts from; sourced by sh. Expects $EXCHANGE, the folder that the
 # host and the client share.
 
-# wait_for_disk e1.0 [SECONDS]: until the driver has made the disk.
+# wait_for_disk e1.0 [SECONDS]: until the driver has made the disk. A query that was lost the driver
+# repeats after a minute.
 wait_for_disk() {
-    tries=$((${2:-20} * 20))
+    tries=$((${2:-150} * 20))
     until [ -b "/dev/etherd/$1" ]; do
         tries=$((tries - 1))
         if [ "$tries" -le 0 ]; then

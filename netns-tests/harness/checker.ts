@@ -7,7 +7,7 @@ import type { Segment } from "./network.ts";
 
 const program = resolve(import.meta.dirname, "../checker/checker.ts");
 const node = resolve(import.meta.dirname, "../../bin/node");
-const CALL_TIMEOUT_MS = 60_000;
+const CALL_TIMEOUT_MS = 300_000;
 
 /** The initiator of checker.ts, in the client's namespace of a segment. */
 export class Checker {

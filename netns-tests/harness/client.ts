@@ -40,7 +40,7 @@ export interface ClientOptions {
   segments: readonly Segment[];
 }
 
-const DEFAULT_STEP_TIMEOUT_MS = 150_000;
+const DEFAULT_STEP_TIMEOUT_MS = 400_000;
 
 /** One script in a client: its files are NUMBER.sh, NUMBER.log and, at the end, NUMBER.status. */
 export class Step {

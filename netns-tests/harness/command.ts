@@ -7,7 +7,7 @@ export interface CommandResult {
   stderr: string;
 }
 
-const DEFAULT_TIMEOUT_MS = 60_000;
+const DEFAULT_TIMEOUT_MS = 240_000;
 
 /** Runs a program of the host to its end. Never rejects. */
 export function execute(
@@ -44,7 +44,7 @@ export function delay(timeMs: number): Promise<void> {
 export async function until(
   what: string,
   isTrue: () => boolean | Promise<boolean>,
-  { timeoutMs = 30_000, everyMs = 20 }: { timeoutMs?: number; everyMs?: number } = {},
+  { timeoutMs = 120_000, everyMs = 20 }: { timeoutMs?: number; everyMs?: number } = {},
 ): Promise<void> {
   const end = Date.now() + timeoutMs;
   while (!(await isTrue())) {

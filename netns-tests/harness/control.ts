@@ -1,7 +1,7 @@
 import { request as httpRequest } from "node:http";
 import type { JobName, Jobs } from "../../src/control/store-api.ts";
 
-const TIMEOUT_MS = 60_000;
+const TIMEOUT_MS = 300_000;
 
 /** The control socket of a running aoed: docs/control.md. */
 export class Control {

@@ -4,7 +4,7 @@ import { Child } from "./child.ts";
 import { until } from "./command.ts";
 import { type Client, type ClientOptions, Step } from "./client.ts";
 
-const BOOT_TIMEOUT_MS = 60_000;
+const BOOT_TIMEOUT_MS = 240_000;
 const POWER_OFF_TIMEOUT_MS = 5000;
 const MEMORY = "512M";
 /** Of the driver in the guest, frames it takes from its TAP at once; 64 is its default. */

@@ -15,7 +15,7 @@ export type HostResource =
   | { kind: "module"; name: string };
 
 const LEDGER = "host-resources.jsonl";
-const KILL_PATIENCE_MS = 5000;
+const KILL_PATIENCE_MS = 60_000;
 
 export function recordHostResource(folder: string, resource: HostResource): void {
   appendFileSync(join(folder, LEDGER), `${JSON.stringify(resource)}\n`);

@@ -70,8 +70,8 @@ export function tellEnough(client: Client): void {
   writeFileSync(join(client.exchange, "enough"), "");
 }
 
-/** Starts the writer of record-writer.c; see records.ts for what becomes of them. */
+/** Starts the writer of record-writer.c, which ends when it is told enough; see records.ts. */
 export function writeRecords(disk: string, count: number, writers: number): string {
   const program = helperProgram("record-writer");
-  return `${program} /dev/etherd/${disk} "$EXCHANGE/notes" ${count} ${writers}`;
+  return `${program} /dev/etherd/${disk} "$EXCHANGE/notes" ${count} ${writers} "$EXCHANGE/enough"`;
 }

@@ -122,7 +122,7 @@ export class Lab {
     // The client first: a disk without a server would hold it up.
     await Promise.all(this.#clients.map((client) => client.close()));
     removeHostResources(this.folder);
-    // The disks of all tests together would fill a small machine.
-    if (!this.#failed) rmSync(this.folder, { recursive: true });
+    // The disks of all tests together would fill a small machine. What was killed may still write.
+    if (!this.#failed) rmSync(this.folder, { recursive: true, maxRetries: 20, retryDelay: 100 });
   }
 }

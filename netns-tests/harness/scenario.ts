@@ -14,7 +14,7 @@ export interface ScenarioOptions {
   withoutDriver?: boolean;
 }
 
-const DEFAULT_TIMEOUT_MS = 300_000;
+const DEFAULT_TIMEOUT_MS = 900_000;
 
 /** A test with a lab of its own, which is closed however the test ends. */
 export function scenario(

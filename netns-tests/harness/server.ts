@@ -57,8 +57,8 @@ export interface ServerOptions {
   workers: number;
 }
 
-const READY_TIMEOUT_MS = 30_000;
-const STOP_TIMEOUT_MS = 30_000;
+const READY_TIMEOUT_MS = 180_000;
+const STOP_TIMEOUT_MS = 180_000;
 
 export function createServer(folder: string, options: ServerOptions): Server {
   return serverKind() === "aoed" ? new Aoed(folder, options) : new Vblade(folder, options);
