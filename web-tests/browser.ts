@@ -25,6 +25,9 @@ export interface Look {
 /** What Chromium says of a server that stops, depending on what was under way. */
 const GONE = /ERR_(CONNECTION_(REFUSED|RESET|CLOSED|ABORTED)|EMPTY_RESPONSE|SOCKET_NOT_CONNECTED)/;
 
+/** A busy machine may take long to start it and to draw. */
+const PATIENCE_MS = 120_000;
+
 /** Debian's Chromium with a profile that is new and gone afterwards. */
 export class Browser {
   readonly #profile = mkdtempSync(join(tmpdir(), "aoed-browser-"));
@@ -38,7 +41,9 @@ export class Browser {
       executablePath: CHROMIUM,
       args: FLAGS,
       headless: true,
+      timeout: PATIENCE_MS,
     });
+    this.#context.setDefaultTimeout(PATIENCE_MS);
   }
 
   async open(url: string, look: Look): Promise<Page> {
@@ -66,6 +71,7 @@ export class Browser {
 
   async close(): Promise<void> {
     await this.#context?.close();
-    rmSync(this.#profile, { recursive: true, force: true });
+    // Its helpers may write until the kernel has ended them.
+    rmSync(this.#profile, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
   }
 }

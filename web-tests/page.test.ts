@@ -50,7 +50,7 @@ async function load(server: WatchedServer, isDone: () => Promise<boolean>): Prom
 }
 
 async function samplesDrawn(page: Page): Promise<number> {
-  const d = await page.locator("#throughput path.read").getAttribute("d", { timeout: 20_000 });
+  const d = await page.locator("#throughput path.read").getAttribute("d");
   return (d ?? "").split("L").length;
 }
 
@@ -67,7 +67,7 @@ test("shows targets, initiators and live charts, wide and narrow, light and dark
   await page.getByRole("table", { name: "Initiators" }).getByText("02:00:00:00:00:02").waitFor();
   const latency = page.getByRole("img", { name: /^Latency: reads \d/ });
   await latency.waitFor();
-  expect(await page.locator("#health").textContent()).toBe("Healthy");
+  await page.locator("#health", { hasText: /^Healthy$/ }).waitFor();
   await browser.picture(page, "desk-light");
 
   await page.selectOption("#chart-target", "e1.2");

@@ -55,7 +55,7 @@ test("a full disk makes a collection due, and writes go on after it", async () =
   await fillDisk();
   expect(collector.isDue()).toBe(true);
   collector.start();
-  await expect.poll(() => collector.isDue(), { timeout: 5000 }).toBe(false);
+  await expect.poll(() => collector.isDue(), { timeout: 60_000 }).toBe(false);
   await collector.stop();
   expect(errors).toEqual([]);
   expect(await overwrite()).toBe(BlockStatus.ok);
@@ -82,7 +82,7 @@ test("a collection that failed is due until one succeeds", async () => {
   const isFaulty = { value: true };
   crashDisk.options.fault = () => (isFaulty.value ? "EIO" : undefined);
   collector.start();
-  await expect.poll(() => errors.length, { timeout: 5000 }).toBeGreaterThan(1);
+  await expect.poll(() => errors.length, { timeout: 60_000 }).toBeGreaterThan(1);
   expect(errors[0]).toMatch(/nothing was collected/);
   isFaulty.value = false;
   await expect.poll(() => failures.at(-1), { timeout: 60_000 }).toBe(null);

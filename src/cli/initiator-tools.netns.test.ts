@@ -17,6 +17,7 @@ import { ServerPlace } from "./serve-process.testing.ts";
 /** copy, bench and sancheck, as typed, against a real server over real interfaces. */
 
 const MIB = 1024 * 1024;
+const PATIENCE = { timeout: 90_000 };
 
 let namespace: Namespace;
 let server: ServerPlace;
@@ -180,18 +181,22 @@ describe("bench", () => {
 describe("sancheck", () => {
   test("nothing is wrong with a good segment", async () => {
     await serveFile("disk.img", MIB);
-    const report = await server.did("sancheck", "-i", "client0");
-    expect(report).toMatch(/^e1\.0 +client0 +\S+ +1500 +1500 +1024 +0 %/m);
-    expect(report).toMatch(/nothing is wrong\n$/);
+    // On a busy machine answers may be so late that they count as lost: then it is asked again.
+    const report = async () => (await server.aoed("sancheck", "-i", "client0")).stdout;
+    await expect
+      .poll(report, PATIENCE)
+      .toMatch(/^e1\.0 +client0 +\S+ +1500 +1500 +1024 +0 %[^]*nothing is wrong\n$/m);
   });
 
   test("a server with a smaller MTU is a problem, with the size that passes", async () => {
     setMtu("client0", 9000);
     await serveFile("disk.img", MIB);
-    const { code, stdout } = await server.aoed("sancheck", "-i", "client0", "--pings", "5");
-    expect(code).toBe(1);
-    expect(stdout).toMatch(/^problem: e1\.0: .*packets of more than 15\d\d octets do not arrive/m);
-    expect(stdout).toMatch(/^warning: e1\.0: .*the server takes 2 sectors at once/m);
+    const findings =
+      /^problem: e1\.0: .*packets of more than 15\d\d octets do not arrive[^]*^warning: e1\.0: .*the server takes 2 sectors at once/m;
+    const checked = async () => server.aoed("sancheck", "-i", "client0", "--pings", "5");
+    await expect
+      .poll(checked, PATIENCE)
+      .toMatchObject({ code: 1, stdout: expect.stringMatching(findings) as string });
   });
 
   test("two servers for one address are found", async ({ skip }) => {
@@ -209,20 +214,21 @@ describe("sancheck", () => {
     const vblade = spawn(program, rest, { stdio: ["ignore", "pipe", "pipe"] });
     others.push(vblade);
     await serversAnswer(2);
-    const { code, stdout } = await server.aoed(
-      "sancheck",
-      "-i",
-      "client0",
-      "--pings",
-      "5",
-      "--json",
-    );
-    expect(code).toBe(1);
-    const { findings } = JSON.parse(stdout) as {
-      findings: { severity: string; message: string }[];
+    const words = ["sancheck", "-i", "client0", "--pings", "5", "--json"];
+    const result = async () => {
+      const { code, stdout } = await server.aoed(...words);
+      const { findings } = JSON.parse(stdout || '{"findings":[]}') as {
+        findings: { severity: string; message: string }[];
+      };
+      const problems = findings.filter(({ severity }) => severity === "problem");
+      return { code, problems: problems.map(({ message }) => message) };
     };
-    expect(findings.map(({ severity }) => severity)).toContain("problem");
-    expect(findings.some(({ message }) => message.includes("different disks answer"))).toBe(true);
+    await expect.poll(result, PATIENCE).toMatchObject({
+      code: 1,
+      problems: expect.arrayContaining([
+        expect.stringContaining("different disks answer"),
+      ]) as string[],
+    });
   });
 
   test("an interface that hands its frames to a bridge is refused, and left out by itself", async () => {
@@ -262,7 +268,7 @@ describe("sancheck", () => {
 
 /** Waits until so many servers answer. */
 async function serversAnswer(count: number): Promise<void> {
-  for (let attempt = 0; attempt < 50; attempt++) {
+  for (let attempt = 0; attempt < 200; attempt++) {
     const found = await server.did("discover", "-i", "client0", "--timeout", "200ms", "--json");
     if ((JSON.parse(found) as unknown[]).length >= count) return;
   }

@@ -80,9 +80,8 @@ test.each([1, 2])(
     chownSync(place.path("disks"), USER_ID, GROUP_ID);
     const served = await server.serve("--config", "aoed.toml");
     // Requests of all kinds, so that the threads that serve them have been started.
-    expect(await server.did("ping", "1.0", "-i", "client0", "--identify")).toMatch(
-      /4 of 4 answered/,
-    );
+    const pings = ["ping", "1.0", "-i", "client0", "--identify", "--timeout", "30s"];
+    expect(await server.did(...pings)).toMatch(/4 of 4 answered/);
     await server.did("snapshot", "create", "e1.1", "--socket", "state/control.sock");
 
     expectNoPrivileges(served);
@@ -96,7 +95,7 @@ test.each([1, 2])(
     for (const name of ["server0", "client0"]) namespace.run("ip", "link", "set", name, "up");
     const ping = ["ping", "1.0", "-i", "client0", "-c", "1", "--timeout", "300ms"];
     let answered = false;
-    for (let tries = 0; tries < 50 && !answered; tries++) {
+    for (let tries = 0; tries < 200 && !answered; tries++) {
       answered = (await server.aoed(...ping)).code === 0;
     }
     expect(answered).toBe(true);

@@ -34,7 +34,7 @@ export class Workplace {
 
   async run(program: string, ...words: string[]): Promise<Finished> {
     return new Promise((resolve) => {
-      const options = { cwd: this.folder, env: this.#environment(), timeout: 60_000 };
+      const options = { cwd: this.folder, env: this.#environment(), timeout: 300_000 };
       execFile(program, words, options, (error, stdout, stderr) => {
         const code = error === null ? 0 : typeof error.code === "number" ? error.code : -1;
         resolve({ code, stdout, stderr });

@@ -30,7 +30,7 @@ export class ServerPlace {
         served.stdout += String(chunk);
         if (/^aoed: ready/m.test(served.stdout)) resolve();
       });
-      process.once("exit", (code) => {
+      process.once("close", (code) => {
         reject(new Error(`the server ended with ${code}: ${served.stderr}`));
       });
     });
@@ -58,7 +58,8 @@ export class ServerPlace {
   }
 
   async stop(served: Served, signal: NodeJS.Signals): Promise<number | null> {
-    const ended = once(served.process, "exit");
+    // Not "exit": what it wrote last may still be on its way.
+    const ended = once(served.process, "close");
     served.process.kill(signal);
     const [code] = (await ended) as [number | null];
     return code;

@@ -179,7 +179,7 @@ describe.each(ways)("a store, $way", ({ open }) => {
     const control = { signal: ending.signal, onProgress: () => ending.abort() };
     const request = { path: server.path("disk.img"), volume: "disk" };
     await expect(store.run("import", request, control)).rejects.toBeInstanceOf(Cancelled);
-    const deadlineMs = performance.now() + 5000;
+    const deadlineMs = performance.now() + 60_000;
     let names: string[];
     do {
       names = (await store.volumes()).map(({ name }) => name);

@@ -6,6 +6,7 @@ import { framingCases } from "./framing-cases.testing.ts";
 import { lifecycleCases } from "./lifecycle-cases.testing.ts";
 import { NotApplicable, Rig } from "./rig.testing.ts";
 import type { ConformanceCase, ServerUnderTest } from "./rig.testing.ts";
+import { NoReply } from "./segment.testing.ts";
 
 /** All cases, in the order of their numbers. */
 export const conformanceCases: readonly ConformanceCase[] = [
@@ -23,11 +24,26 @@ export function caseName({ number, title }: ConformanceCase): string {
 
 export type Outcome =
   | { readonly verdict: "passed"; readonly notApplied: readonly string[] }
-  | { readonly verdict: "failed"; readonly reason: string; readonly error: unknown }
+  | {
+      readonly verdict: "failed";
+      readonly reason: string;
+      readonly error: unknown;
+      /** Nobody answered, and the server had lost frames: nothing was learnt, but of the machine. */
+      readonly isOverload: boolean;
+    }
   | { readonly verdict: "not applicable"; readonly reason: string };
 
 function messageOf(error: unknown): string {
   return error instanceof Error ? error.message : String(error);
+}
+
+/** Frames that waited for half a second are dropped: a client asks again, but a case does not. */
+async function hasLostFrames({ controls }: ServerUnderTest): Promise<boolean> {
+  try {
+    return ((await controls.lostFrames?.()) ?? 0) > 0;
+  } catch {
+    return false;
+  }
 }
 
 /** Runs one case against one server, and ends what it started. */
@@ -38,7 +54,8 @@ export async function runCase(one: ConformanceCase, server: ServerUnderTest): Pr
     return { verdict: "passed", notApplied: rig.notApplied };
   } catch (error) {
     if (error instanceof NotApplicable) return { verdict: "not applicable", reason: error.message };
-    return { verdict: "failed", reason: messageOf(error), error };
+    const isOverload = error instanceof NoReply && (await hasLostFrames(server));
+    return { verdict: "failed", reason: messageOf(error), error, isOverload };
   } finally {
     await rig.stop();
   }

@@ -229,7 +229,7 @@ async function alwaysAnswered(rig: Rig): Promise<void> {
   await rig.part("during overload", async () => {
     const { alice } = await rig.start();
     for (let count = 0; count < 100; count++) alice.send(read(count, 2));
-    await alice.answerToOneOf(3, config());
+    await alice.answerToOneOf(20, config());
   });
   await rig.part("while the storage answers nothing", async () => {
     const holdStorage = rig.control("holdStorage");

@@ -30,7 +30,7 @@ import type {
 const AOED = fileURLToPath(new URL("../../bin/aoed", import.meta.url));
 
 const FILLED_SECTORS = 8192;
-const REFUSAL_TIMEOUT_MS = 1000;
+const REFUSAL_TIMEOUT_MS = 20_000;
 
 /**
  * A server as a process of its own over a veth pair. This process must be in a network namespace

@@ -28,7 +28,7 @@ const ARENA_FRAMES = 512;
 
 /** The wire of one HarnessPort. */
 class HarnessWire implements Wire {
-  readonly replyTimeoutMs = 2000;
+  readonly replyTimeoutMs = 20_000;
   readonly port: HarnessPort;
   readonly #isIdle: () => boolean;
   readonly #inbox: Uint8Array[] = [];

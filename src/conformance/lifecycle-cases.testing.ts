@@ -59,7 +59,7 @@ async function beaconAfterLinkUp(rig: Rig): Promise<void> {
   await setLink(false);
   await setLink(true);
   expectBeacon(await segment.beacon(), segment.wire.serverMac());
-  await alice.request(config());
+  await alice.answerToOneOf(20, config());
 }
 
 async function beaconAfterTargetAdded(rig: Rig): Promise<void> {
@@ -95,7 +95,7 @@ async function orderlyEnd(rig: Rig): Promise<void> {
   await startAgain();
   await alice.request(config());
   const elapsedMs = performance.now() - before;
-  assert.ok(elapsedMs < 5000, `serving again after ${elapsedMs.toFixed(0)} ms`);
+  assert.ok(elapsedMs < SOON_MS, `serving again after ${elapsedMs.toFixed(0)} ms`);
   const tags = new Set([sent[0].tag, ...answered.map((reply) => reply.tag)]);
   for (const [index, header] of sent.entries()) {
     if (!tags.has(header.tag)) continue;
@@ -114,7 +114,8 @@ async function linkChanges(rig: Rig): Promise<void> {
     await segment.drain();
     await setLink(true);
     await segment.beacon();
-    const reply = await alice.request(read(1, 1));
+    // The beacon may be one from before: a reply while the server takes its link for down is lost.
+    const reply = await alice.answerToOneOf(20, read(1, 1));
     assert.deepEqual(reply.ata.data, diskSectors(1, 1), "it serves again");
   }
 }
@@ -173,7 +174,9 @@ async function removed(rig: Rig): Promise<void> {
 }
 
 /** How soon a server must notice that a file has grown. */
-const RESIZE_TIMEOUT_MS = 10_000;
+const RESIZE_TIMEOUT_MS = 60_000;
+/** Less than any lock or lease lasts, and more than a busy machine takes. */
+const SOON_MS = 30_000;
 
 /** With its payload more than the receive buffer of any server here takes. */
 const FLOOD_FRAMES = 60_000;
@@ -191,7 +194,7 @@ async function overload(rig: Rig): Promise<void> {
   }
   await segment.wire.settle();
   await resume();
-  const { data } = (await alice.answerToOneOf(5, read(5, 1))).ata;
+  const { data } = (await alice.answerToOneOf(20, read(5, 1))).ata;
   assert.deepEqual(data, diskSectors(5, 1), "it serves after the flood, and in step");
   await rig.part("what was lost is counted", async () => {
     const lostFrames = rig.control("lostFrames");

@@ -6,7 +6,9 @@ import type { TargetOptions, Wire } from "./rig.testing.ts";
 
 export type HeaderOverrides = Partial<Omit<Header, "source">> & { readonly source?: Mac };
 
-const FENCE_ATTEMPTS = 3;
+const FENCE_ATTEMPTS = 20;
+/** After which what an overloaded server may have lost is sent again. */
+const REPEAT_AFTER_MS = 1500;
 
 /** What was asked was not answered in time. */
 export class NoReply extends Error {}
@@ -105,9 +107,9 @@ export class Segment {
     for (;;) {
       fences.push(by.send(config(), { destination: this.wire.serverMac() }));
       try {
-        await this.take("the query after it", (reply) =>
-          fences.some((fence) => by.isReplyTo(reply, fence)),
-        );
+        const isAnswer = (reply: Reply): boolean =>
+          fences.some((fence) => by.isReplyTo(reply, fence));
+        await this.take("the query after it", isAnswer, REPEAT_AFTER_MS);
         return fences;
       } catch (error) {
         if (!(error instanceof NoReply) || fences.length === FENCE_ATTEMPTS) throw error;
@@ -159,10 +161,9 @@ export class Station {
     return reply.isResponse && reply.tag === request.tag && reply.destination === request.source;
   }
 
-  async replyTo(request: Header, what = "request"): Promise<Reply> {
-    return await this.segment.take(`${what} with tag ${request.tag}`, (reply) =>
-      this.isReplyTo(reply, request),
-    );
+  async replyTo(request: Header, what = "request", timeoutMs?: number): Promise<Reply> {
+    const isAnswer = (reply: Reply): boolean => this.isReplyTo(reply, request);
+    return await this.segment.take(`${what} with tag ${request.tag}`, isAnswer, timeoutMs);
   }
 
   /** Sends one request and takes its reply; the caller says what must be in it. */
@@ -176,7 +177,7 @@ export class Station {
     for (let sent = 1; sent < times; sent++) {
       const header = this.send(body);
       try {
-        return await this.replyTo(header);
+        return await this.replyTo(header, "request", REPEAT_AFTER_MS);
       } catch (error) {
         if (!(error instanceof NoReply)) throw error;
       }

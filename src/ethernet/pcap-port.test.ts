@@ -85,7 +85,8 @@ test("records what comes and goes, in order, with the time", async () => {
   await port.close();
   const { frames, firstMs } = readCapture(path);
   expect(frames).toEqual([frame(2, 1, 1), frame(1, 2, 2)]);
-  expect(Math.abs(firstMs - startedMs)).toBeLessThan(2000);
+  expect(firstMs).toBeGreaterThanOrEqual(startedMs - 1);
+  expect(firstMs).toBeLessThanOrEqual(Date.now() + 1);
 });
 
 test("ports may share a file", async () => {
@@ -111,7 +112,7 @@ test("drops records, not frames, when they come faster than the disk takes them"
 test.runIf(existsSync("/dev/full"))("goes on without recording when the disk is full", async () => {
   const { port, peer, station } = connect("/dev/full");
   station.send(frame(2, 1, 1));
-  for (let tries = 0; tries < 500 && port.captureFailure === undefined; tries++) {
+  for (let tries = 0; tries < 10_000 && port.captureFailure === undefined; tries++) {
     await new Promise((resolve) => setTimeout(resolve, 5));
   }
   expect(port.captureFailure).toMatchObject({ code: "ENOSPC" });

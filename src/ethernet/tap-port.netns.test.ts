@@ -170,18 +170,22 @@ describe.runIf(canMakeTap)("a TAP port", () => {
     for (let number = 0; number < 300; number++) {
       peer.send(ethernetFrame(port.link.mac, peer.port.link.mac, ETHER_TYPE, new Uint8Array(50)));
     }
-    const received = (await new WireTester(port, arena).receiveCount(300, 100)).length;
+    await waitUntil(() => port.statistics.receiveOverruns > 0, "some are dropped");
+    const station = new WireTester(port, arena);
+    let received = 0;
+    await waitUntil(() => {
+      received += station.receiveAll().length;
+      const { receiveOverruns, foreignFrames } = port.statistics;
+      return received + receiveOverruns + foreignFrames >= 300;
+    }, "all are received or counted");
     expect(received).toBeGreaterThan(0);
-    const { receiveOverruns, foreignFrames } = port.statistics;
-    expect(receiveOverruns).toBeGreaterThan(0);
-    expect(received + receiveOverruns + foreignFrames).toBeGreaterThanOrEqual(300);
   });
 
   test("waits for a slow NIC under the bridge and loses nothing", async () => {
     const { bridge, nic, peerName } = makeBridge();
     interfaces.push(nic, bridge);
     // A slow wire behind the kernel's usual queue of a thousand frames.
-    run("tc", `qdisc add dev ${nic} root handle 1: tbf rate 100mbit burst 100000 limit 10000000`);
+    run("tc", `qdisc add dev ${nic} root handle 1: tbf rate 20mbit burst 100000 limit 10000000`);
     run("tc", `qdisc add dev ${nic} parent 1:1 pfifo limit 1000`);
     const arena = new FrameArena(4096);
     const port = open({ name: uniqueName("tp"), bridge, arena });
@@ -197,7 +201,7 @@ describe.runIf(canMakeTap)("a TAP port", () => {
     );
     station.send(...frames);
     expect(port.statistics.sendStalls).toBeGreaterThan(0);
-    expect(await peer.receiveCount(2000, 5000)).toEqual(frames);
+    expect(await peer.receiveCount(2000)).toEqual(frames);
     expect(port.statistics).toMatchObject({ sentFrames: 2000, sendFailures: 0 });
   });
 

@@ -39,7 +39,7 @@ export class WireTester {
   }
 
   /** Waits until `count` frames have come; gives up after `timeoutMs` and returns what came. */
-  async receiveCount(count: number, timeoutMs = 2000): Promise<Uint8Array[]> {
+  async receiveCount(count: number, timeoutMs = 30_000): Promise<Uint8Array[]> {
     const frames: Uint8Array[] = [];
     const deadline = performance.now() + timeoutMs;
     for (;;) {
@@ -81,7 +81,7 @@ export function describeFrame(frame: Uint8Array): string {
 export async function waitUntil(
   condition: () => boolean,
   what: string,
-  timeoutMs = 5000,
+  timeoutMs = 60_000,
 ): Promise<void> {
   const deadline = performance.now() + timeoutMs;
   while (!condition()) {

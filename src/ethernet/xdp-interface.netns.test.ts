@@ -129,7 +129,7 @@ describe.runIf(canUseXdp)("the interface under an XDP port", () => {
     expect(isAttached(end)).toBe(true);
     await expectExchange(end, peer);
 
-    const other = spawn("unshare", ["-n", "sleep", "20"], { stdio: "ignore" });
+    const other = spawn("unshare", ["-n", "sleep", "600"], { stdio: "ignore" });
     try {
       await once(other, "spawn");
       await waitUntil(() => namespaceOf(other.pid) !== namespaceOf("self"), "it has its own");

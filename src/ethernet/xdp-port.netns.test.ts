@@ -84,26 +84,31 @@ describe.runIf(canUseXdp)("the frames of an XDP port", () => {
     const peer = place.peerStation(peerName);
     await bothUp(end, peer);
     peer.send(...counting(2000).map((n) => numbered(end, peer, n)));
-    await new Promise((resolve) => setTimeout(resolve, 50));
-    const received = end.receiveAll().length;
+    // The kernel may hand over what was sent a little later.
+    await waitUntil(() => end.port.statistics.receiveOverruns > 0, "some are dropped");
+    let received = 0;
+    await waitUntil(() => {
+      received += end.receiveAll().length;
+      return received + end.port.statistics.receiveOverruns >= 2000;
+    }, "all are received or counted");
     expect(received).toBeGreaterThan(0);
     expect(received + end.port.statistics.receiveOverruns).toBe(2000);
     await expectExchange(end, peer);
   });
 
   test("wait for room on the way out, and none is lost", async () => {
-    const [name, far] = place.slowPair("200mbit", 9000);
+    const [name, far] = place.slowPair("50mbit", 9000);
     const end = place.station(name, { transmitChunks: 16 });
     const receiver = place.peerStation(far);
     await bothUp(end, receiver);
     end.send(...counting(200).map((n) => numbered(receiver, end, n, n % 2 === 0 ? 1066 : 8228)));
     expect(end.port.statistics.sendStalls).toBeGreaterThan(0);
-    expect((await receiver.receiveCount(200, 5000)).map(numberOf)).toEqual(counting(200));
+    expect((await receiver.receiveCount(200)).map(numberOf)).toEqual(counting(200));
     expect(end.port.statistics).toMatchObject({ sentFrames: 200, sendFailures: 0 });
   });
 
   test("that a small send buffer holds up follow by themselves", async () => {
-    const [name, far] = place.slowPair("40mbit");
+    const [name, far] = place.slowPair("10mbit");
     const end = place.station(name, { sendBufferBytes: 16_384 });
     const receiver = place.peerStation(far);
     await bothUp(end, receiver);
@@ -118,7 +123,7 @@ describe.runIf(canUseXdp)("the frames of an XDP port", () => {
   });
 
   test("that close could not get rid of in a second are failures", async () => {
-    const [name, far] = place.slowPair("400kbit");
+    const [name, far] = place.slowPair("100kbit");
     const arena = new FrameArena(256);
     const end = place.station(name, { sendBufferBytes: 16_384, transmitChunks: 64, arena });
     const receiver = place.peerStation(far);
@@ -129,8 +134,9 @@ describe.runIf(canUseXdp)("the frames of an XDP port", () => {
     const { sentFrames, sendFailures } = end.port.statistics;
     expect(sentFrames + sendFailures).toBe(200);
     expect(sendFailures).toBeGreaterThan(0);
-    const arrived = await receiver.receiveCount(sentFrames + 1, 1500);
+    const arrived = await receiver.receiveCount(sentFrames);
     expect(arrived.map(numberOf)).toEqual(counting(sentFrames));
+    expect(await receiver.receiveCount(1, 500)).toEqual([]);
   });
 
   test.runIf(hasEthtool)("come in by every queue, and by one that was added later", async () => {

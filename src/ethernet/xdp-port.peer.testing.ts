@@ -25,6 +25,7 @@ const ETHER_TYPE = 0x88a2;
 const IPV4 = 0x0800;
 const WINDOW = 32;
 const ECHOES = 50;
+const LEAST_FRAMES = 1000;
 
 await waitUntil(() => findInterface(interfaceName) !== undefined, "the interface comes");
 ip(`link set lo up`);
@@ -38,6 +39,7 @@ const ping = open(IPV4, onlyEchoReplies());
 
 const exchanged = exchangeForever(load);
 const [echoes, digest] = await Promise.all([countEchoes(), transfer()]);
+await waitUntil(() => exchanged() > LEAST_FRAMES, "the frames keep going");
 process.stdout.write(`${JSON.stringify({ echoes, digest, frames: exchanged() })}\n`);
 process.exit(0);
 
@@ -63,11 +65,18 @@ function exchangeForever(station: WireTester): () => number {
 /** Asks for an echo every few milliseconds. @returns how many came */
 async function countEchoes(): Promise<number> {
   const replies = new Set<number>();
+  const takeReplies = (): void => {
+    for (const frame of ping.receiveAll()) replies.add((frame[40] << 8) | frame[41]);
+  };
   for (let sequence = 0; sequence < ECHOES; sequence++) {
     ping.send(ethernetFrame(server, ping.port.link.mac, IPV4, echoRequest(sequence)));
     await new Promise((resolve) => setTimeout(resolve, 10));
-    for (const frame of ping.receiveAll()) replies.add((frame[40] << 8) | frame[41]);
+    takeReplies();
   }
+  await waitUntil(() => {
+    takeReplies();
+    return replies.size === ECHOES;
+  }, "every echo comes");
   return replies.size;
 }
 

@@ -44,10 +44,10 @@ test.each([1500, 9000])("finds and uses aoed over real interfaces of MTU %i", as
   const server = await startTestServer({ arena, interfaces: ["server0"], targets, stateDirectory });
   closers.push(async () => server.stop());
 
-  const [found] = await initiator.discover({ timeoutMs: 300 });
+  const [found] = await initiator.discover({ timeoutMs: 30_000, enough: 1 });
   expect(found).toMatchObject({ shelf: 4, slot: 2, mac: SERVER_MAC, interface: "own0" });
   expect(found.maxSectors).toBe(mtuBytes === 9000 ? 16 : 2);
-  const ping = await initiator.ping(4, 2, { count: 5, intervalMs: 1 });
+  const ping = await initiator.ping(4, 2, { count: 5, intervalMs: 1, timeoutMs: 30_000 });
   expect(ping.received).toBe(5);
 
   const disk = await initiator.open(4, 2);
@@ -58,7 +58,9 @@ test.each([1500, 9000])("finds and uses aoed over real interfaces of MTU %i", as
   expect(
     Buffer.compare(data.subarray(51_200, 51_200 + 3000 * 512), diskSectors(100, 3000, 7)),
   ).toBe(0);
-  expect(initiator.statistics.unexpected).toBe(initiator.statistics.retransmitted);
+  // Each request that a busy machine made it send again is answered again.
+  const { statistics } = initiator;
+  await expect.poll(() => statistics.unexpected - statistics.retransmitted).toBe(0);
 });
 
 test("uses a target of another make", async ({ skip }) => {
@@ -79,6 +81,7 @@ test("uses a target of another make", async ({ skip }) => {
     await ended;
   });
 
+  await initiator.discover({ timeoutMs: 60_000, enough: 1 });
   const disk = await initiator.open(3, 1);
   expect(disk.target).toMatchObject({ sectors: 500, model: "Coraid EtherDrive vblade" });
   await disk.write(7, diskSectors(7, 400, 2));

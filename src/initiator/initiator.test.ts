@@ -73,7 +73,7 @@ async function start(
 describe("discover", () => {
   test("tells who answers, with their disks", async () => {
     const { initiator } = await start({ disks: 3 });
-    const found = await initiator.discover({ timeoutMs: 1000 });
+    const found = await initiator.discover({ timeoutMs: 30_000, enough: 3 });
     expect(found.map(({ shelf, slot }) => `e${shelf}.${slot}`)).toEqual(["e1.0", "e1.1", "e1.2"]);
     expect(found[1]).toMatchObject({
       mac: "02:00:00:00:00:01",
@@ -100,7 +100,7 @@ describe("discover", () => {
 
   test("a broadcast that is lost is repeated", async () => {
     const { initiator } = await start({ segment: { lossRate: 0.3, seed: 5 } });
-    expect(await initiator.discover({ timeoutMs: 400 })).toHaveLength(1);
+    expect(await initiator.discover({ timeoutMs: 30_000, enough: 1 })).toHaveLength(1);
   });
 });
 
@@ -111,6 +111,7 @@ describe("ping", () => {
     const result = await initiator.ping(1, 0, {
       count: 3,
       intervalMs: 1,
+      timeoutMs: 30_000,
       kind,
       onReply: (_, roundTripMs) => replies.push(roundTripMs),
     });

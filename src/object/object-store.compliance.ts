@@ -74,7 +74,7 @@ export function describeObjectStore(name: string, start: () => Promise<ObjectSto
     beforeAll(async () => {
       harness = await start();
       store = await harness.open();
-    }, 120_000);
+    }, 600_000);
 
     afterAll(async () => {
       await store.close();
@@ -132,7 +132,7 @@ export function describeObjectStore(name: string, start: () => Promise<ObjectSto
       expect(store.statistics.bytesWritten - before.bytesWritten).toBe(data.length);
       expect(store.statistics.bytesRead - before.bytesRead).toBe(data.length + 2 ** 20);
       expect(store.statistics.gets - before.gets).toBe(2);
-    }, 120_000);
+    }, 600_000);
 
     test("ranges end where the object ends", async () => {
       await store.putIfAbsent("ranges", bytes("0123456789"));
@@ -186,7 +186,7 @@ export function describeObjectStore(name: string, start: () => Promise<ObjectSto
         expect(text((await store.get(`race/${round}`)).data)).toBe(`racer ${winner}`);
         await Promise.all(clients.map(async (client) => client.close()));
       }
-    }, 60_000);
+    }, 600_000);
 
     test("of 16 that race to put if match, one wins each round", async () => {
       const clients = await Promise.all(Array.from({ length: 16 }, async () => harness.open()));
@@ -206,7 +206,7 @@ export function describeObjectStore(name: string, start: () => Promise<ObjectSto
         etag = object.etag;
       }
       await Promise.all(clients.map(async (client) => client.close()));
-    }, 60_000);
+    }, 600_000);
 
     test("lists keys in order, by prefix, from a key on", async () => {
       const keys = ["b", "a/2", "a/10", "a-b/1", "a.b", "ab/c/d", "ab/c-d", "a/1", "a_/x"];
@@ -251,7 +251,7 @@ export function describeObjectStore(name: string, start: () => Promise<ObjectSto
       }
       await eachOf(keys, 16, async (key) => store.delete(key));
       expect(await listed(store, "many/")).toEqual([]);
-    }, 120_000);
+    }, 600_000);
 
     test("keeps the name of the write", async () => {
       const writeId = "3f0c7c5e-6c0f-4f5b-9d51-7a4a0a1c2b3d";
@@ -284,7 +284,7 @@ export function describeObjectStore(name: string, start: () => Promise<ObjectSto
         if (result.status === "rejected") expect(result.reason).toBe(reason);
       }
       expect(text((await store.get("round/trip_1.bin")).data)).toBe("hello");
-    }, 60_000);
+    }, 600_000);
 
     test("what is no key is a mistake of the program", async () => {
       for (const key of ["", "/a", "a/", "a//b", "../a", "a/../b", ".a", "a b", "ä", "a\0"]) {

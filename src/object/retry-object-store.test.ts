@@ -141,7 +141,7 @@ describe("tries", () => {
   test("a deadline ends them with the last fault", async () => {
     const { store, retries } = rig({ deadlineMs: 30 });
     const always = new FaultObjectStore(new MemoryObjectStore(), () => "unavailable");
-    const failing = new RetryObjectStore(always, { ...quick, deadlineMs: 30 });
+    const failing = new RetryObjectStore(always, { ...quick, deadlineMs: 500 });
     expect(await codeOf(failing.get("pack"))).toBe("unavailable");
     expect(failing.statistics.retries).toBeGreaterThan(3);
     expect(await codeOf(store.stat("pack"))).toBe("missing");

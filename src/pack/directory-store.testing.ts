@@ -20,7 +20,8 @@ export function openDirectoryStore(
         segmentBytes: 1024 * 1024,
         packBytes: 256 * 1024,
         uploadIntervalMs: 20,
-        leaseMs: 3000,
+        // A busy machine renews it in time.
+        leaseMs: 10_000,
         ...options,
       }),
     tailLimitBytes: 2_000_000,

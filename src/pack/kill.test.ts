@@ -117,7 +117,7 @@ test("killed, and its folder gone: another machine has all that was acknowledged
     }
     start = newest + 1;
   }
-}, 60_000);
+}, 600_000);
 
 test("killed, and its folder gone: another machine has a prefix of what was durable", async () => {
   const writer = startWriter("local", "durable", 1);
@@ -136,7 +136,7 @@ test("killed, and its folder gone: another machine has a prefix of what was dura
     const due = values.findLast((candidate) => candidate <= newest - 32) ?? 0;
     expect(value, `block ${block} is older than the newest allows`).toBeGreaterThanOrEqual(due);
   }
-}, 60_000);
+}, 600_000);
 
 test("stopped beyond its lease, a writer that wakes acknowledges nothing, and changes nothing", async () => {
   const paused = startWriter("first", "durable", 1);
@@ -157,4 +157,4 @@ test("stopped beyond its lease, a writer that wakes acknowledges nothing, and ch
   );
   await kill(paused);
   expect(await readElsewhere()).toEqual(there);
-}, 60_000);
+}, 600_000);

@@ -30,7 +30,10 @@ const SERVER = '[server]\ninterface = "wire0"\ncontrol_socket = "none"\nstate_di
 const MEMORY = '[[target]]\nshelf = 1\nslot = 9\nbackend = "memory"\nsize = "64KiB"\n';
 /** Cannot be opened: there is no such file. */
 const IMPOSSIBLE = '[[target]]\nshelf = 2\nslot = 0\nbackend = "file"\npath = "absent.img"\n';
-const SUSPEND_TIMEOUT_MS = 50;
+/** Where every disk answers: longer than the slowest takes. */
+const PATIENCE_MS = 60_000;
+/** Where one does not answer, and the others do. */
+const IMPATIENCE_MS = 1000;
 
 let folder: string;
 let arena: FrameArena;
@@ -42,12 +45,15 @@ let opened: [name: string, storage: BlockStorage][];
 let onOpened: (name: string, storage: BlockStorage) => void | Promise<void>;
 /** What lets go of everything that a test holds up. */
 let release: () => void;
+/** How long a change waits for a disk to close. */
+let suspendTimeoutMs: number;
 
 beforeEach(() => {
   folder = mkdtempSync(join(tmpdir(), "aoed-changes-"));
   opened = [];
   onOpened = () => {};
   release = () => {};
+  suspendTimeoutMs = PATIENCE_MS;
 });
 afterEach(async () => {
   release();
@@ -85,7 +91,7 @@ async function start(...tables: readonly string[]): Promise<RunningServer> {
     {
       arena,
       ports: [port],
-      suspendTimeoutMs: SUSPEND_TIMEOUT_MS,
+      suspendTimeoutMs,
       openStorage: async (target, ...rest) => {
         const storage = await openStorage(target, ...rest);
         opened.push([targetName(target), storage]);
@@ -138,7 +144,7 @@ describe("a reload that is refused", () => {
     const to = { destination: SERVER_MAC, source: "02:00:00:00:00:07", shelf: 1, tag: 1 } as const;
     port.inject(frameOf({ ...to, slot: 5 }, config()));
     port.inject(frameOf({ ...to, slot: 9 }, config()));
-    await vi.waitFor(() => expect(answers.length).toBeGreaterThan(0));
+    await vi.waitFor(() => expect(answers.length).toBeGreaterThan(0), 60_000);
     expect(answers.map((frame) => frame[18])).toEqual([9]);
   });
 
@@ -217,6 +223,10 @@ describe("what fails when all disks are open", () => {
 });
 
 describe("a disk that hangs when it is closed", () => {
+  beforeEach(() => {
+    suspendTimeoutMs = IMPATIENCE_MS;
+  });
+
   test("is given up, and other changes go on", async () => {
     image("disk.img");
     onOpened = (name, storage) => {
@@ -237,7 +247,7 @@ describe("a disk that hangs when it is closed", () => {
     expect((await targets())["e1.0"].suspended).toBe(true);
     onOpened = () => {};
     release();
-    await vi.waitFor(reload, 10_000);
+    await vi.waitFor(reload, 60_000);
     expect((await targets())["e1.0"]).toMatchObject({
       suspended: false,
       storage: { durability: "writeback" },

@@ -44,6 +44,8 @@ beforeEach(async () => {
   server = await startServer(parseConfiguration(text, join(folder, "aoed.toml")), log, {
     arena,
     ports: [port],
+    // Time stands still: a busy machine must not make it drop what waits as too old.
+    clock: () => 0,
     openStorage: async (...words) => new DelayStorage(await openStorage(...words), () => delayMs),
   });
 });
@@ -72,7 +74,7 @@ test("one host that floods is blocked, and forged addresses get nobody blocked",
   // Of one host 820 frames, most of them first, and one of each of the others.
   const isOne = (index: number): boolean => index < 600 || index % 20 === 0;
   flood((index) => (isOne(index) ? 0x020000000007 : 0x02cc00000000 + index));
-  await vi.waitUntil(() => port.waitingFrames === 0, 10_000);
+  await vi.waitUntil(() => port.waitingFrames === 0, 60_000);
   expect(await dropped()).toBeGreaterThan(1000);
   const before = port.filters.length;
   await new Promise((resolve) => setTimeout(resolve, SLOW_MS));
@@ -81,7 +83,7 @@ test("one host that floods is blocked, and forged addresses get nobody blocked",
   await vi.waitUntil(() => {
     if (port.waitingFrames === 0) flood(() => FLOODER);
     return port.filters.length > before;
-  }, 10_000);
+  }, 60_000);
   expect(port.filters.at(-1)).toEqual(shelfFilter([{ shelf: 1, slot: 0 }], FLOODER));
 });
 
@@ -90,7 +92,7 @@ test("a flood that is found while the server stops leaves no timer", async () =>
   const cleared = vi.spyOn(globalThis, "clearTimeout");
   delayMs = SLOW_MS;
   flood(() => FLOODER);
-  await vi.waitUntil(async () => (await dropped()) > 2000, { timeout: 10_000, interval: 1 });
+  await vi.waitUntil(async () => (await dropped()) > 2000, { timeout: 60_000, interval: 1 });
   await server.stop();
   const timers = made.mock.calls.flatMap(([, ms], index) =>
     ms === BLOCK_MS ? [made.mock.results[index].value as unknown] : [],

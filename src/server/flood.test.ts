@@ -109,4 +109,4 @@ test("200,000 hostile frames write a bounded number of lines", async () => {
   expect(status.foreignAnnouncements).toBeGreaterThan(20_000);
   expect(status.initiators.length).toBeLessThanOrEqual(1024);
   expect(status.initiators.every(({ outstanding }) => outstanding === 0)).toBe(true);
-}, 120_000);
+}, 600_000);

@@ -69,7 +69,7 @@ test("a process ends by itself when its storage is closed, and while it is idle"
       console.log("end of the program");`;
     const output = execFileSync(process.execPath, ["--input-type=module", "-e", code], {
       encoding: "utf8",
-      timeout: 10_000,
+      timeout: 100_000,
     });
     expect(output).toBe("end of the program\n");
   }
@@ -120,6 +120,6 @@ test("threads end with the worker that used them", () => {
     }`;
   const file = `${media.folder()}/worker.mjs`;
   execFileSync("sh", ["-c", 'printf %s "$1" > "$0"', file, code]);
-  const output = execFileSync(process.execPath, [file], { encoding: "utf8", timeout: 10_000 });
+  const output = execFileSync(process.execPath, [file], { encoding: "utf8", timeout: 100_000 });
   expect(output).toBe("worker ended\n");
 });

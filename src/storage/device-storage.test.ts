@@ -73,7 +73,7 @@ describe.skipIf(!mayAttachDevices)("a loop device (needs root)", () => {
       execFileSync("umount", [place]);
     }
     // Whoever copied the mounts of this system for a namespace meanwhile has it mounted a bit longer.
-    const storage = await vi.waitFor(() => openDeviceStorage({ path }, arena), 10_000);
+    const storage = await vi.waitFor(() => openDeviceStorage({ path }, arena), 60_000);
     expect(() => execFileSync("mount", [path, place], { stdio: "ignore" })).toThrow();
     await storage.close();
   });

@@ -4,13 +4,14 @@ import {
   existsSync,
   mkdirSync,
   readdirSync,
+  readFileSync,
   statSync,
   symlinkSync,
   truncateSync,
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { afterEach, beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { UsageError } from "../errors.ts";
 import { finish, folderOnDisk, testArena, TestDisk, TestMedia } from "./block-storage.testing.ts";
 import { BlockStatus } from "./block-storage.ts";
@@ -202,12 +203,15 @@ describe("a locked file", () => {
   });
 
   async function holdLock(mode: string): Promise<void> {
-    holder = spawn("flock", [mode, "--no-fork", path, "sh", "-c", "echo held; exec sleep 60"], {
+    holder = spawn("flock", [mode, "--no-fork", path, "sh", "-c", "echo held; exec sleep 600"], {
       stdio: ["ignore", "pipe", "inherit"],
     });
     await new Promise((resolve) => {
       holder.stdout!.once("data", resolve);
     });
+    // The shell says so before it has become what the refusal names.
+    const name = (): string => readFileSync(`/proc/${holder.pid}/comm`, "utf8").trim();
+    await vi.waitUntil(() => name() === "sleep", 60_000);
   }
 
   async function endHolder(): Promise<void> {
