@@ -1,6 +1,6 @@
 import { createHash, randomFillSync } from "node:crypto";
 import { execFileSync } from "node:child_process";
-import { mkdirSync, readdirSync, readFileSync, statfsSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect } from "vitest";
 import type {
@@ -8,12 +8,14 @@ import type {
   ScrubReport,
   SectorRange,
   SnapshotStatus,
+  StoreStatus,
   VerifyReport,
 } from "../src/control/store-api.ts";
 import type { WorkloadOptions, WorkloadReport } from "./checker/workload.ts";
 import { askAoed, executeAoed } from "./harness/aoed-command.ts";
 import { Checker } from "./harness/checker.ts";
 import type { Client } from "./harness/client.ts";
+import { Control } from "./harness/control.ts";
 import { recordHostResource } from "./harness/host-resources.ts";
 import type { Lab } from "./harness/lab.ts";
 import { scenario } from "./harness/scenario.ts";
@@ -248,11 +250,11 @@ function fillAndFree({ diskMiB, keptMiB, isKilled }: FullDisk): void {
     expect(verified).toMatchObject({ rootHash: snapshot.root_hash, damaged: [] });
     lab.note("nothing is harmed");
 
-    const usedBytes = usedBytesOf(path);
+    const blobBytes = await blobBytesOf(server);
     await askAoed(server, "snapshot", "delete", snapshot.id);
     await askAoed<CollectionReport>(server, "gc");
-    // Of the disk, not of the report: the server may have begun to collect by itself before.
-    const freedBytes = usedBytes - usedBytesOf(path);
+    // Not what the report says: the server may have begun to collect by itself before.
+    const freedBytes = blobBytes - (await blobBytesOf(server));
     lab.note(`collections have freed ${Math.floor(freedBytes / 2 ** 20)} MiB`);
     expect(freedBytes).toBeGreaterThan((keptMiB / 2) * 2 ** 20);
     // A whole segment of what is free may be kept back again.
@@ -275,10 +277,10 @@ function mountSmallDisk(lab: Lab, sizeMiB: number): string {
   return path;
 }
 
-/** What files take of the file system that is mounted there. */
-function usedBytesOf(path: string): number {
-  const { blocks, bfree, bsize } = statfsSync(path);
-  return (blocks - bfree) * bsize;
+/** What the store holds, named or not; its segments keep their place on the disk. */
+async function blobBytesOf(server: Server): Promise<number> {
+  const control = new Control(server.controlSocket);
+  return (await control.ask<StoreStatus>("GET", "/v1/store")).blobBytes;
 }
 
 /** None of it is refused. */

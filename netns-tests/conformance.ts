@@ -1,6 +1,6 @@
 import { readFileSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
-import { caseName, conformanceCases, runCase } from "../src/conformance/cases.testing.ts";
+import { caseName, conformanceCases, runCaseInTurn } from "../src/conformance/cases.testing.ts";
 import type { Outcome } from "../src/conformance/cases.testing.ts";
 import {
   AoedProcess,
@@ -45,7 +45,7 @@ async function runAgainst(
   const outcomes: Record<number, Outcome> = {};
   for (const one of conformanceCases) {
     if (chosenCases.length > 0 && !chosenCases.includes(one.number)) continue;
-    const outcome = await runCase(one, makeServer());
+    const outcome = await runCaseInTurn(one, makeServer);
     outcomes[one.number] = outcome;
     print(name, outcome, caseName(one));
   }

@@ -1,5 +1,5 @@
 import { describe, test } from "vitest";
-import { caseName, conformanceCases, type Outcome, runCase } from "./cases.testing.ts";
+import { caseName, conformanceCases, runCaseInTurn } from "./cases.testing.ts";
 import { AoedProcess, AoedWorkersProcess } from "./external-server.testing.ts";
 import { AoedVolumeProcess } from "./aoed-volume.testing.ts";
 
@@ -25,18 +25,10 @@ const servers = [
   { title: "bin/aoed with volumes", numbers: VOLUME_NUMBERS, start: () => new AoedVolumeProcess() },
 ];
 
-/** A machine that stands still for half a second makes a server drop what waited meanwhile. */
-const MOST_TRIES = 5;
-const isOverload = (outcome: Outcome): boolean =>
-  outcome.verdict === "failed" && outcome.isOverload;
-
 describe.each(servers)("conformance of $title", ({ numbers, start }) => {
   for (const one of conformanceCases.filter(({ number }) => numbers.includes(number))) {
     test(caseName(one), { timeout: 600_000 }, async (context) => {
-      let outcome = await runCase(one, start());
-      for (let tries = 1; tries < MOST_TRIES && isOverload(outcome); tries++) {
-        outcome = await runCase(one, start());
-      }
+      const outcome = await runCaseInTurn(one, start);
       if (outcome.verdict === "failed") throw outcome.error;
       if (outcome.verdict === "not applicable") context.skip(outcome.reason);
     });

@@ -40,6 +40,8 @@ abstract class ExternalServer implements ServerUnderTest {
   abstract readonly name: string;
   abstract readonly houseRules: boolean;
   abstract readonly controls: Partial<Controls>;
+  /** How long a reply may take; undefined: as long as a busy machine makes it. */
+  protected readonly replyTimeoutMs: number | undefined;
   protected folder = "";
   protected options: StartOptions = {};
   protected wires: ProcessWire[] = [];
@@ -57,7 +59,8 @@ abstract class ExternalServer implements ServerUnderTest {
       const mtuBytes = options.mtuBytes ?? 1500;
       const mac: Mac = `02:ae:00:00:00:0${index + 1}`;
       makeLink(index, mac, mtuBytes);
-      this.wires.push(await ProcessWire.open(pump, `own${index}`, mac, mtuBytes));
+      const wire = ProcessWire.open(pump, `own${index}`, mac, mtuBytes, this.replyTimeoutMs);
+      this.wires.push(await wire);
     }
     for (const target of this.targets) makeDisk(this.diskPath(target), target.sectors);
     await this.launch();
@@ -281,6 +284,8 @@ export class AoedWorkersProcess extends AoedProcess {
 
 /** Debian's vblade: one process for each target, on one interface. */
 export class VbladeProcess extends ExternalServer {
+  /** Much of what is asked it does not answer, and the run is to come to its end. */
+  protected override readonly replyTimeoutMs = 1500;
   readonly name = "vblade 25";
   readonly houseRules = false;
   readonly controls: Partial<Controls> = {

@@ -17,7 +17,7 @@ const GRACE_MS = 3;
  */
 export class ProcessWire implements Wire {
   readonly mtuBytes: number;
-  readonly replyTimeoutMs = REPLY_TIMEOUT_MS;
+  readonly replyTimeoutMs: number;
   /** The server's, for whoever changes it. */
   mac: Mac;
   readonly #pump: ChildProcess;
@@ -25,7 +25,8 @@ export class ProcessWire implements Wire {
   #partial = new Uint8Array(0);
   #onFrame: (() => void) | undefined;
 
-  private constructor(pump: ChildProcess, mac: Mac, mtuBytes: number) {
+  private constructor(pump: ChildProcess, mac: Mac, mtuBytes: number, replyTimeoutMs: number) {
+    this.replyTimeoutMs = replyTimeoutMs;
     this.#pump = pump;
     this.mac = mac;
     this.mtuBytes = mtuBytes;
@@ -40,9 +41,10 @@ export class ProcessWire implements Wire {
     ownInterface: string,
     mac: Mac,
     mtuBytes: number,
+    replyTimeoutMs = REPLY_TIMEOUT_MS,
   ): Promise<ProcessWire> {
     const pump = spawn(program, [ownInterface], { stdio: ["pipe", "pipe", "pipe"] });
-    const wire = new ProcessWire(pump, mac, mtuBytes);
+    const wire = new ProcessWire(pump, mac, mtuBytes, replyTimeoutMs);
     const [said] = await once(pump.stderr, "data");
     if (!String(said).startsWith("ready")) throw new Error(String(said).trim());
     return wire;
