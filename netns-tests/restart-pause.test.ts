@@ -17,7 +17,7 @@ const DISKS = ["e1.0", "e1.1"] as const;
  * How long a restart holds up who writes. How long depends on the machine, so it is printed and not
  * judged; what is judged is that nobody is told of an error and nothing is lost.
  */
-scenario("a restart under busy file systems is a pause", {}, async (lab) => {
+scenario("a restart under busy file systems is a pause", { timeoutMs: 900_000 }, async (lab) => {
   const segment = lab.segment({ mtuBytes: 9000, port: "packet" });
   const server = await lab.server(
     [segment],

@@ -6,7 +6,12 @@
 set -eu
 cd "$(dirname "$0")/.."
 
-case " ${ARGS:-} " in *" --only objects "*) exec scripts/bench-objects.sh ;; esac
+case " ${ARGS:-} " in
+*" --only objects "*)
+    case " $ARGS " in *" --no-table "*) exec scripts/bench-objects.sh --no-table ;; esac
+    exec scripts/bench-objects.sh
+    ;;
+esac
 
 # shellcheck disable=SC2086
 status=0

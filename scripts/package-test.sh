@@ -4,6 +4,7 @@
 #
 #   scripts/package-test.sh
 set -euo pipefail
+umask 022
 cd "$(dirname "$0")/.."
 
 if [ "$(id -u)" != 0 ]; then
@@ -92,7 +93,7 @@ in_root sh /packages/deb-test.sh "/packages/${old_deb##*/}" "/packages/${new_deb
 
 step "the unit under a live systemd"
 # Bounded, because it starts what it is to wait for.
-timeout --kill-after=30 300 scripts/systemd-in-root.sh "$root" sh /packages/systemd-test.sh "/packages/${new_deb##*/}"
+timeout --kill-after=30 900 scripts/systemd-in-root.sh "$root" sh /packages/systemd-test.sh "/packages/${new_deb##*/}" </dev/null
 
 step "the npm package"
 # Installed here, where there is a network, but without install scripts: nothing is compiled.

@@ -6,6 +6,8 @@
 #
 # There are two interfaces, server0 and client0, joined to each other.
 set -euo pipefail
+# The users of the root have to read what is made here.
+umask 022
 root=$1
 shift
 
@@ -24,7 +26,7 @@ clean_up() {
             find "$work/cgroup/${work##*/}" -depth -type d -exec rmdir {} + 2>/dev/null || true
             sleep 0.1
         done
-        umount "$work/cgroup"
+        umount "$work/cgroup" || umount --lazy "$work/cgroup" || true
     fi
     rm -rf --one-file-system "$work"
 }
@@ -37,13 +39,16 @@ mkdir "$work/cgroup/${work##*/}"
 
 # Only what a container has of /dev. What systemd says of itself goes to its journal and to the log.
 # shellcheck disable=SC2016
-sh -c 'echo $$ >"$1/cgroup.procs"; shift; exec "$@"' enter "$work/cgroup/${work##*/}" \
+sh -c 'echo $$ >"$1/cgroup.procs" && shift && exec "$@"' enter "$work/cgroup/${work##*/}" \
     unshare --mount --pid --net --uts --ipc --cgroup --fork --kill-child -- sh -c '
         set -e
         root=$1
         mount --make-rprivate /
         mount --bind "$root" "$root"
         mount -t proc proc "$root/proc"
+        # Not all that systemd sets there belongs to a namespace: it is not to change this machine.
+        mount --bind "$root/proc/sys" "$root/proc/sys"
+        mount -o remount,bind,ro "$root/proc/sys"
         mount -t sysfs sysfs "$root/sys"
         mount -t cgroup2 none "$root/sys/fs/cgroup"
         mount -t tmpfs -o mode=755 tmpfs "$root/dev"
@@ -76,8 +81,8 @@ for _ in $(seq 600); do
     init=$(cat "/proc/$machine/task/$machine/children" 2>/dev/null || true)
     init=${init%% *}
     [ -n "$init" ] && [ "$(cat "/proc/$init/comm" 2>/dev/null)" = systemd ] && break
-    kill -0 "$machine" 2>/dev/null || break
     init=
+    kill -0 "$machine" 2>/dev/null || break
     sleep 0.1
 done
 if [ -z "$init" ]; then
