@@ -23,6 +23,9 @@ export class RuntimeFault extends Error {
   }
 }
 
+/** A part of the server that was asked something says nothing; what was asked has not been done. */
+export class NoAnswer extends RuntimeFault {}
+
 /** The `code` of a system error ("ENOENT"), or undefined for anything else that was thrown. */
 export function systemErrorCode(error: unknown): string | undefined {
   if (typeof error !== "object" || error === null || !("code" in error)) return undefined;

@@ -1,17 +1,21 @@
 import { flushCompileCache } from "node:module";
 import { resolve } from "node:path";
+import { setTimeout as delay } from "node:timers/promises";
 import { createLog, type Log, type LogOptions } from "../log/log.ts";
 import type { ConfigurationSource } from "../server/changes.ts";
 import { type Configuration, targetName } from "../config/configuration.ts";
 import { formatSize } from "../config/units.ts";
 import type { ServerStatus } from "../control/control-api.ts";
-import { messageOf, UsageError } from "../errors.ts";
+import { messageOf, NoAnswer, UsageError } from "../errors.ts";
 import type { RunningServer } from "../server/running-server.ts";
 import { SECTOR_BYTES } from "../storage/block-storage.ts";
 import { ServiceManager } from "../system/service-manager.ts";
 import { EXIT_FAULT, EXIT_INTERRUPTED } from "./exit-codes.ts";
 import { configurationFor, type ServeOptions } from "./serve-options.ts";
 import { formatTable } from "./table.ts";
+
+/** Before a status that lacks a part is asked for again. */
+const STATUS_PAUSE_MS = 100;
 
 /** Serves until SIGTERM or SIGINT; then answers what is in flight, syncs, and returns. */
 export async function serve(options: ServeOptions): Promise<void> {
@@ -29,12 +33,18 @@ export async function serve(options: ServeOptions): Promise<void> {
     });
   });
   const server = await start(configuration, log, logging, sourceOf(options));
-  const status = await server.api.status();
-  process.stdout.write(announcement(status));
-  manager.ready(summary(status));
-  manager.keepAlive(() => !server.hangs);
-  started.resolve(server);
-  const ending = await Promise.race([asked, server.failed]);
+  const end = Promise.race([asked, server.failed]);
+  const status = await firstStatus(server, end).catch(async (error: unknown) => {
+    await server.stop();
+    throw error;
+  });
+  if (status !== undefined) {
+    process.stdout.write(announcement(status));
+    manager.ready(summary(status));
+    manager.keepAlive(() => !server.hangs);
+    started.resolve(server);
+  }
+  const ending = await end;
   isStopping = true;
   manager.stopping();
   if (ending instanceof Error) await endAfter(ending, server, log);
@@ -45,6 +55,23 @@ export async function serve(options: ServeOptions): Promise<void> {
   }
   await server.stop();
   process.exit(0);
+}
+
+/** How it is when each of its parts has said so; undefined: it is to end before. */
+export async function firstStatus(
+  server: { readonly api: Pick<RunningServer["api"], "status"> },
+  end: Promise<unknown>,
+): Promise<ServerStatus | undefined> {
+  const over = end.then(() => true);
+  do {
+    try {
+      const status = await server.api.status();
+      if (status.silentWorkers.length === 0) return status;
+    } catch (error) {
+      if (!(error instanceof NoAnswer)) throw error;
+    }
+  } while (!(await Promise.race([over, delay(STATUS_PAUSE_MS, false)])));
+  return undefined;
 }
 
 /** Loaded only now: a mistake in the configuration is answered without it. */

@@ -17,8 +17,10 @@ import { config, frameOf, macOctets } from "../conformance/frames.testing.ts";
 import { HarnessPort } from "../conformance/harness-port.testing.ts";
 import type { TargetStatus } from "../control/control-api.ts";
 import { healthProblems } from "../control/health.ts";
+import { NoAnswer, RuntimeFault } from "../errors.ts";
 import { createLog } from "../log/log.ts";
 import type { BlockStorage } from "../storage/block-storage.ts";
+import { type ChangeableCore, Changes } from "./changes.ts";
 import { openStorage } from "./open-storage.ts";
 import type { RunningServer } from "./running-server.ts";
 import { startServer } from "./server.ts";
@@ -297,4 +299,44 @@ test("the end waits for a change under way, and refuses others", async () => {
   await expect(refused).rejects.toThrow(/the server is stopping/);
   await stopped;
   expect(closed).toEqual(["e1.5"]);
+});
+
+describe("a server with a worker that does not answer", () => {
+  const log = createLog({ level: "fatal" });
+  const done: string[] = [];
+  /** Its worker last said that the disk has 64 KiB. */
+  const core = {
+    api: {
+      status: async () =>
+        Promise.resolve({
+          targets: [{ shelf: 1, slot: 9, storage: { sectors: 128 } }],
+          silentWorkers: [1],
+        }),
+      removeTarget: async () => Promise.reject(new NoAnswer("worker 1 does not answer")),
+    },
+    resizeTarget: async () => done.push("resize"),
+    restrictTarget: async () => done.push("restrict"),
+  } as unknown as ChangeableCore;
+  const configuration = parseConfiguration(SERVER + MEMORY, "/aoed.toml");
+  const source = { path: "/aoed.toml", read: () => configuration };
+  const api = new Changes(core, configuration, source, log).api();
+
+  test.each([
+    ["resize", async () => api.resizeTarget(1, 9, 65536, false)],
+    ["set", async () => api.setTarget(1, 9, { allow: ["02:00:00:00:00:01"] })],
+    ["reload", async () => api.reload({ dryRun: false })],
+  ])("decides nothing by what it said before: %s", async (_what, change) => {
+    const answer = change();
+    await expect(answer).rejects.toThrow(RuntimeFault);
+    await expect(answer).rejects.toThrow(
+      "worker 1 does not answer, so the state of its disks is not known; try again",
+    );
+    expect(done).toEqual([]);
+  });
+
+  test("still has the target that it was to remove", async () => {
+    for (let time = 0; time < 2; time++) {
+      await expect(api.removeTarget(1, 9)).rejects.toThrow("worker 1 does not answer");
+    }
+  });
 });

@@ -18,7 +18,7 @@ import type {
   TargetTable,
 } from "../control/control-api.ts";
 import { formatSize } from "../config/units.ts";
-import { messageOf, UsageError } from "../errors.ts";
+import { messageOf, NoAnswer, RuntimeFault, UsageError } from "../errors.ts";
 import { impossible, isOtherDisk, refuseImpossible } from "./change-rules.ts";
 import { beforeDeadline } from "./deadline.ts";
 import type { Log } from "../log/log.ts";
@@ -151,12 +151,18 @@ export class Changes {
     const name = targetName(target);
     try {
       await this.#core.api.removeTarget(target.shelf, target.slot);
-    } finally {
+      this.#forget(name);
+    } catch (error) {
       // It is off the shelf also when its disk could not be closed.
-      this.#targets.delete(name);
-      this.#addedByHand.delete(name);
+      if (!(error instanceof NoAnswer)) this.#forget(name);
+      throw error;
     }
     this.#log.info({ target: name }, "removed");
+  }
+
+  #forget(name: string): void {
+    this.#targets.delete(name);
+    this.#addedByHand.delete(name);
   }
 
   async #set(target: TargetConfiguration, changes: TargetTable): Promise<TargetStatus> {
@@ -170,6 +176,7 @@ export class Changes {
     const plan = difference(this.#configuration([target]), this.#configuration([next]));
     const problem = plan.targets.map(impossible).find((message) => message !== undefined);
     if (problem !== undefined) throw new UsageError(problem.message);
+    await this.#freshTargets();
     await this.#open(plan.targets);
     await this.#finish(plan.targets);
     return this.#statusOf(target);
@@ -184,14 +191,17 @@ export class Changes {
       throw new UsageError(`${sizeBytes} is not a size in whole sectors: use a multiple of 512`);
     }
     const { shelf, slot, cas } = target;
-    const present = (await this.#statusOf(target)).storage.sectors * SECTOR_BYTES;
+    const { storage } = statusIn(await this.#freshTargets(), target);
+    const present = storage.sectors * SECTOR_BYTES;
     if (sizeBytes < present && !shrink) {
       throw new UsageError(
         `${targetName(target)} has ${formatSize(present)}, and what lies beyond ${formatSize(sizeBytes)} would be ` +
           "lost; say --shrink when that is meant",
       );
     }
-    if (cas === undefined) await this.#core.resizeTarget(shelf, slot, sizeBytes / SECTOR_BYTES);
+    let resized: TargetStatus | undefined;
+    if (cas === undefined)
+      resized = await this.#core.resizeTarget(shelf, slot, sizeBytes / SECTOR_BYTES);
     else if (cas.snapshot !== undefined)
       throw new UsageError("a snapshot has the size that it has");
     else {
@@ -201,7 +211,7 @@ export class Changes {
     if (target.sizeBytes !== undefined) {
       this.#targets.set(targetName(target), { ...target, sizeBytes });
     }
-    return this.#statusOf(target);
+    return resized ?? this.#statusOf(target);
   }
 
   async #reload({ dryRun }: ReloadRequest): Promise<ReloadReport> {
@@ -251,7 +261,7 @@ export class Changes {
     changes: readonly TargetChange[],
     next: readonly TargetConfiguration[],
   ): Promise<TargetChange[]> {
-    const { targets } = await this.#core.api.status();
+    const targets = await this.#freshTargets();
     const suspended = new Set(targets.filter((one) => one.suspended).map(targetName));
     const changed = new Set(changes.map(({ target }) => targetName(target)));
     const unchanged = next.filter((target) => !changed.has(targetName(target)));
@@ -362,12 +372,30 @@ export class Changes {
     if (conflict !== undefined) throw new UsageError(`${conflict.key}: ${conflict.message}`);
   }
 
-  async #statusOf({ shelf, slot }: TargetConfiguration): Promise<TargetStatus> {
-    const { targets } = await this.#core.api.status();
-    const status = targets.find((target) => target.shelf === shelf && target.slot === slot);
-    if (status === undefined) throw new Error(`${targetName({ shelf, slot })} has no status`);
-    return status;
+  /**
+   * What a change is decided by, and not what some part of the server said some time ago.
+   * @throws RuntimeFault
+   */
+  async #freshTargets(): Promise<readonly TargetStatus[]> {
+    const { targets, silentWorkers } = await this.#core.api.status();
+    if (silentWorkers.length === 0) return targets;
+    const silent = `worker ${silentWorkers.join(", ")} does not answer`;
+    throw new RuntimeFault(`${silent}, so the state of its disks is not known; try again`);
   }
+
+  /** After a change, which `#freshTargets` came before: of a worker that is slow now, from then. */
+  async #statusOf(target: TargetConfiguration): Promise<TargetStatus> {
+    return statusIn((await this.#core.api.status()).targets, target);
+  }
+}
+
+function statusIn(
+  targets: readonly TargetStatus[],
+  { shelf, slot }: TargetConfiguration,
+): TargetStatus {
+  const status = targets.find((target) => target.shelf === shelf && target.slot === slot);
+  if (status === undefined) throw new Error(`${targetName({ shelf, slot })} has no status`);
+  return status;
 }
 
 /** What was added by its volume or snapshot, as a file would say it. */

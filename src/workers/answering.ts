@@ -1,5 +1,6 @@
 import type { MessagePort } from "node:worker_threads";
 import type { JobControl } from "../control/store-api.ts";
+import { NoAnswer } from "../errors.ts";
 import { type Answer, type Call, type Cancel, toPlainError } from "./messages.ts";
 
 /** Nobody looks at progress more often. */
@@ -8,10 +9,12 @@ const PROGRESS_INTERVAL_MS = 50;
 /**
  * Answers the calls that come by `port` with the methods of this thread's objects.
  * @param objectNamed the object that a call means; undefined when there is none
+ * @param lastGivenUp the last call whose caller has been told that it failed: must not happen now
  */
 export function answerCalls(
   port: Pick<MessagePort, "on" | "postMessage">,
   objectNamed: (name: string) => object | undefined,
+  lastGivenUp: () => number = () => 0,
 ): void {
   const jobs = new Map<number, AbortController>();
   port.on("message", (message: Call | Cancel) => {
@@ -33,6 +36,7 @@ export function answerCalls(
 
   const run = async (call: Call, send: (said: Answer) => void): Promise<unknown> => {
     const { object, method, parameters, controlAt, id } = call;
+    if (id <= lastGivenUp()) throw new NoAnswer("nobody waits for this call any more");
     const asked = objectNamed(object) as Record<string, unknown> | undefined;
     const called = asked?.[method];
     if (typeof called !== "function") throw new Error(`${object} has no ${method} here`);

@@ -1,5 +1,5 @@
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
-import { beat, Pulse } from "./pulse.ts";
+import { beat, lastGivenUp, Pulse } from "./pulse.ts";
 
 beforeEach(() => {
   vi.useFakeTimers();
@@ -12,6 +12,7 @@ test("a worker that beats keeps its pulse, and one that stops loses it", () => {
   let lost = 0;
   const pulse = new Pulse(() => lost++);
   beat(pulse.memory);
+  pulse.watch();
   vi.advanceTimersByTime(600_000);
   expect(pulse.isLost).toBe(false);
   // Its event loop stands still: its timers fire no more.
@@ -28,11 +29,22 @@ test("a worker that beats keeps its pulse, and one that stops loses it", () => {
   pulse.stop();
 });
 
-test("a worker that has not begun yet has none to lose", () => {
+test("a worker that still starts has none to lose", () => {
   const pulse = new Pulse(() => {
     throw new Error("lost");
   });
+  beat(pulse.memory);
+  // A start that takes the thread for long.
+  vi.clearAllTimers();
   vi.advanceTimersByTime(600_000);
   expect(pulse.isLost).toBe(false);
   pulse.stop();
+});
+
+test("the worker sees which calls were given up", () => {
+  const pulse = new Pulse(() => {});
+  expect(lastGivenUp(pulse.memory)).toBe(0);
+  pulse.giveUp(7);
+  beat(pulse.memory);
+  expect(lastGivenUp(pulse.memory)).toBe(7);
 });

@@ -9,10 +9,13 @@ import { Caller } from "./remote.ts";
 
 class Calculator {
   #base = 10;
+  /** How often it was asked to add. */
+  additions = 0;
   /** Resolved when a job is under way. */
   readonly working = Promise.withResolvers<void>();
 
   async add(a: number, b = 1): Promise<number> {
+    this.additions++;
     return Promise.resolve(this.#base + a + b);
   }
 
@@ -41,14 +44,26 @@ class Calculator {
 let ours: MessageChannel["port1"];
 let caller: Caller;
 let calculator: Calculator;
-let remote: Omit<Calculator, "working">;
+let remote: Omit<Calculator, "working" | "additions">;
+let lastGivenUp: number;
+let late: string[];
 
 beforeEach(() => {
   const { port1, port2 } = new MessageChannel();
   ours = port1;
   calculator = new Calculator();
-  answerCalls(port2, (name) => (name === "calculator" ? calculator : undefined));
-  caller = new Caller((message) => port1.postMessage(message));
+  lastGivenUp = 0;
+  late = [];
+  answerCalls(
+    port2,
+    (name) => (name === "calculator" ? calculator : undefined),
+    () => lastGivenUp,
+  );
+  caller = new Caller(
+    (message) => port1.postMessage(message),
+    undefined,
+    (object, method) => late.push(`${object}.${method}`),
+  );
   port1.on("message", (answer: Answer) => caller.take(answer));
   remote = caller.remote<Calculator, "add" | "fail" | "functionOf" | "work">("calculator", {
     add: true,
@@ -114,4 +129,24 @@ test("when the other thread has ended, what it was asked and will be asked fails
   caller.fail(new Error("it has ended"));
   expect(await job).toMatchObject({ message: "it has ended" });
   await expect(remote.add(1)).rejects.toThrow("it has ended");
+});
+
+test("a call that was given up before it began never happens; the next one does", async () => {
+  const call = remote.add(1).catch((error: unknown) => error);
+  lastGivenUp = caller.lastId;
+  caller.giveUp(new Error("no answer"));
+  expect(await call).toMatchObject({ message: "no answer" });
+  expect(await remote.add(2)).toBe(13);
+  expect(calculator.additions).toBe(1);
+  expect(late).toEqual([]);
+});
+
+test("what had begun when it was given up, and is done all the same, is told", async () => {
+  const job = remote.work(2, quiet).catch((error: unknown) => error);
+  const failing = remote.fail("usage").catch((error: unknown) => error);
+  await calculator.working.promise;
+  caller.giveUp(new Error("no answer"));
+  expect(await job).toMatchObject({ message: "no answer" });
+  await failing;
+  await expect.poll(() => late, { timeout: 30_000 }).toEqual(["calculator.work"]);
 });

@@ -15,6 +15,8 @@ export type MethodTable<T, Name extends MethodName<T> = MethodName<T>> = Readonl
 >;
 
 interface PendingCall {
+  readonly object: string;
+  readonly method: string;
   readonly resolve: (value: unknown) => void;
   readonly reject: (error: Error) => void;
   readonly control: JobControl | undefined;
@@ -25,20 +27,25 @@ interface PendingCall {
 export class Caller {
   readonly #post: (message: Call | Cancel) => void;
   readonly #obstacle: () => Error | undefined;
+  readonly #onLate: (object: string, method: string) => void;
   readonly #pending = new Map<number, PendingCall>();
+  readonly #givenUp = new Map<number, PendingCall>();
   #lastId = 0;
   #failure: Error | undefined;
 
   /**
    * @param post sends a message to the other thread
    * @param obstacle why there is no use in asking it just now
+   * @param onLate told what was done after all that had been given up
    */
   constructor(
     post: (message: Call | Cancel) => void,
     obstacle: () => Error | undefined = () => undefined,
+    onLate: (object: string, method: string) => void = () => {},
   ) {
     this.#post = post;
     this.#obstacle = obstacle;
+    this.#onLate = onLate;
   }
 
   /**
@@ -59,7 +66,10 @@ export class Caller {
   /** Takes an answer of the other thread. */
   take(answer: Answer): void {
     const call = this.#pending.get(answer.id);
-    if (call === undefined) return;
+    if (call === undefined) {
+      this.#takeLate(answer);
+      return;
+    }
     if ("progress" in answer) {
       call.control?.onProgress(answer.progress);
       return;
@@ -76,10 +86,24 @@ export class Caller {
     this.giveUp(error);
   }
 
-  /** What the other thread was asked until now fails; an answer that still comes is not heard. */
+  /** What the other thread was asked until now fails. */
   giveUp(error: Error): void {
-    for (const call of this.#pending.values()) call.reject(error);
+    for (const [id, call] of this.#pending) {
+      this.#givenUp.set(id, call);
+      call.reject(error);
+    }
     this.#pending.clear();
+  }
+
+  get lastId(): number {
+    return this.#lastId;
+  }
+
+  #takeLate(answer: Answer): void {
+    const call = this.#givenUp.get(answer.id);
+    if (call === undefined || "progress" in answer) return;
+    this.#givenUp.delete(answer.id);
+    if ("value" in answer) this.#onLate(call.object, call.method);
   }
 
   async #call(object: string, method: string, parameters: unknown[]): Promise<unknown> {
@@ -98,7 +122,7 @@ export class Caller {
         parameters: sent,
         controlAt,
       });
-      this.#pending.set(id, { resolve, reject, control, onAbort });
+      this.#pending.set(id, { object, method, resolve, reject, control, onAbort });
       if (control?.signal.aborted === true) onAbort();
       else control?.signal.addEventListener("abort", onAbort);
     });

@@ -3,7 +3,7 @@ import type { Configuration } from "../config/configuration.ts";
 import { createLog, type LogOptions } from "../log/log.ts";
 import { Server } from "../server/server.ts";
 import { answerCalls } from "./answering.ts";
-import { beat } from "./pulse.ts";
+import { beat, lastGivenUp } from "./pulse.ts";
 import { CONTROL_OBJECT, SERVER_OBJECT } from "./worker-methods.ts";
 
 /** What a worker is given when it is made. */
@@ -23,7 +23,11 @@ const { worker, configuration, log, pulse } = workerData as WorkerStart;
 beat(pulse);
 const server = new Server(configuration, createLog(log), { worker });
 
-answerCalls(parentPort, (name) => {
-  if (name === SERVER_OBJECT) return server;
-  return name === CONTROL_OBJECT ? server.api : server.storeAt(name);
-});
+answerCalls(
+  parentPort,
+  (name) => {
+    if (name === SERVER_OBJECT) return server;
+    return name === CONTROL_OBJECT ? server.api : server.storeAt(name);
+  },
+  () => lastGivenUp(pulse),
+);

@@ -1,6 +1,7 @@
 import { Worker as Thread } from "node:worker_threads";
 import type { ControlApi } from "../control/control-api.ts";
 import type { StoreApi } from "../control/store-api.ts";
+import { NoAnswer } from "../errors.ts";
 import type { Server } from "../server/server.ts";
 // A process ends badly when ffi-rs was loaded by a worker alone (src/system/libc.ts).
 import "../system/libc.ts";
@@ -46,8 +47,9 @@ export class Worker {
     onHang: (worker: Worker) => void,
   ) {
     this.number = start.worker;
-    const silence = new Error(`worker ${start.worker} does not answer`);
+    const silence = new NoAnswer(`worker ${start.worker} does not answer`);
     this.#pulse = new Pulse(() => {
+      this.#pulse.giveUp(this.#caller.lastId);
       this.#caller.giveUp(silence);
       onHang(this);
     });
@@ -56,6 +58,10 @@ export class Worker {
     this.#caller = new Caller(
       (message) => this.#thread.postMessage(message),
       () => (this.hangs ? silence : undefined),
+      (object, method) => {
+        // It had begun when it was given up: what the other threads take to be is not so any more.
+        if (isChange(object, method)) fail(`${method} was done though it had been given up`);
+      },
     );
     this.server = this.#caller.remote<Server, ServerMethod>(SERVER_OBJECT, SERVER_METHODS);
     this.control = this.#caller.remote<ControlApi, ControlMethod>(CONTROL_OBJECT, CONTROL_METHODS);
@@ -76,6 +82,11 @@ export class Worker {
     return this.#pulse.isLost;
   }
 
+  /** It has started: from now on it is found when it hangs. */
+  watch(): void {
+    this.#pulse.watch();
+  }
+
   /** @param path of one of the stores that this worker has open */
   store(path: string): StoreApi {
     return this.#caller.remote<StoreApi, keyof StoreApi>(path, STORE_METHODS);
@@ -88,6 +99,17 @@ export class Worker {
     await this.#thread.terminate();
     this.#caller.fail(new Error("the server is stopping"));
   }
+}
+
+/** Calls that change no target of the worker. */
+const HARMLESS = new Set<string>(["status", "storeCandidates", "setElsewhere"] satisfies (
+  | ServerMethod
+  | ControlMethod
+)[]);
+
+/** Whether it changes which targets the worker serves, or how. */
+function isChange(object: string, method: string): boolean {
+  return (object === SERVER_OBJECT || object === CONTROL_OBJECT) && !HARMLESS.has(method);
 }
 
 function messageOf(error: unknown): string {

@@ -10,7 +10,7 @@ import type {
   TargetStatus,
 } from "../control/control-api.ts";
 import type { JobName, Jobs, StoreApi } from "../control/store-api.ts";
-import { UsageError } from "../errors.ts";
+import { NoAnswer, UsageError } from "../errors.ts";
 import type { ServedAddress } from "../ethernet/shelf-filter.ts";
 import { checkAddRequest } from "../server/added-target.ts";
 import { storeKeyOf } from "../server/cas-targets.ts";
@@ -47,7 +47,7 @@ export class WorkersApi implements ControlApi {
     const isSilent = await this.#all(async (worker) => !(await this.#askStatus(worker)));
     const silent = this.#workers.filter((_, index) => isSilent[index]);
     const known = this.#workers.flatMap((worker) => this.#statuses.get(worker) ?? []);
-    if (known.length === 0) throw new Error("no worker answers");
+    if (known.length === 0) throw new NoAnswer("no worker answers");
     return { ...mergeStatus(known), silentWorkers: silent.map(({ number }) => number) };
   }
 
@@ -107,13 +107,11 @@ export class WorkersApi implements ControlApi {
   async removeTarget(shelf: number, slot: number): Promise<void> {
     return this.#changes.run(async () => {
       const worker = this.#placement.at({ shelf, slot });
-      try {
-        await worker.control.removeTarget(shelf, slot);
-      } finally {
-        // It is off the shelf also when its disk could not be closed.
-        this.#placement.remove({ shelf, slot });
-        await this.tellElsewhere();
-      }
+      // It is off the shelf also when its disk could not be closed.
+      await this.#leave(
+        async () => worker.control.removeTarget(shelf, slot),
+        () => this.#placement.remove({ shelf, slot }),
+      );
     });
   }
 
@@ -121,23 +119,42 @@ export class WorkersApi implements ControlApi {
   async withdraw(shelf: number, slot: number): Promise<void> {
     return this.#changes.run(async () => {
       const worker = this.#placement.at({ shelf, slot });
-      try {
-        await worker.server.withdrawTarget(shelf, slot);
-      } finally {
-        this.#placement.forget({ shelf, slot });
-        await this.tellElsewhere();
-      }
+      await this.#leave(
+        async () => worker.server.withdrawTarget(shelf, slot),
+        () => this.#placement.forget({ shelf, slot }),
+      );
     });
+  }
+
+  /** Only a worker that does not answer still serves what it was to let go of. */
+  async #leave(leave: () => Promise<void>, note: () => void): Promise<void> {
+    let failure: unknown;
+    try {
+      await leave();
+    } catch (error) {
+      if (error instanceof NoAnswer) throw error;
+      failure = error;
+    }
+    note();
+    await this.tellElsewhere();
+    if (failure !== undefined) throw failure;
   }
 
   async clear(shelf: number, slot: number, what: ClearRequest): Promise<TargetStateStatus> {
     return this.#placement.at({ shelf, slot }).control.clear(shelf, slot, what);
   }
 
-  /** Tells the first worker what it need not count, because others answer it. */
+  /**
+   * Tells the first worker what it need not count, because others answer it. If it does not answer,
+   * it counts too much until it is told the next time, and what came before has been done.
+   */
   async tellElsewhere(): Promise<void> {
     const [first] = this.#workers;
-    await first.server.setElsewhere(this.#placement.elsewhere(first));
+    try {
+      await first.server.setElsewhere(this.#placement.elsewhere(first));
+    } catch (error) {
+      if (!(error instanceof NoAnswer)) throw error;
+    }
   }
 
   async #add(

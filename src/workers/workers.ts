@@ -88,7 +88,10 @@ export class Workers implements ServerCore {
 
   async begin(): Promise<void> {
     await this.#addresses.tellElsewhere();
-    await this.#each(async (worker) => worker.server.begin());
+    await this.#each(async (worker) => {
+      await worker.server.begin();
+      worker.watch();
+    });
   }
 
   async addTarget(configuration: TargetConfiguration): Promise<TargetStatus> {
