@@ -2,6 +2,7 @@ import { mkdtempSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { RuntimeFault, UsageError } from "../errors.ts";
 import { ImageEnd } from "./image-end.ts";
 
 let folder: string;
@@ -35,4 +36,23 @@ test("the last sector of a file is filled with zeros", async () => {
   expect(data).toEqual(Buffer.concat([Buffer.alloc(188, 7), Buffer.alloc(324)]));
   await expect(end.read(1024, 512)).rejects.toThrow(/ends at 1024 now/);
   await end.close();
+});
+
+test("a path through a file is refused in one line", async () => {
+  const path = join(folder, "file", "disk.img");
+  writeFileSync(join(folder, "file"), "");
+  const answer = ImageEnd.forWriting(path, 512, false);
+  await expect(answer).rejects.toThrow(UsageError);
+  await expect(answer).rejects.toThrow(`${path}: cannot be created (ENOTDIR); check the path`);
+});
+
+test("what the system refuses is a fault in one line", async () => {
+  const path = join(folder, "disk.img");
+  writeFileSync(path, Buffer.alloc(512));
+  const end = await ImageEnd.forReading(path);
+  const answer = end.write(0, Buffer.alloc(512));
+  await expect(answer).rejects.toThrow(RuntimeFault);
+  await expect(answer).rejects.toThrow(`${path}: cannot be written (EBADF)`);
+  await end.close();
+  await expect(end.sync()).rejects.toThrow(RuntimeFault);
 });

@@ -1,6 +1,6 @@
 import { constants, statSync } from "node:fs";
 import { type FileHandle, open } from "node:fs/promises";
-import { systemErrorCode, UsageError } from "../errors.ts";
+import { messageOf, RuntimeFault, systemErrorCode, UsageError } from "../errors.ts";
 import type { DiskEnd } from "../initiator/disk-copy.ts";
 import { imageSizeBytes, readWhole, writeWhole } from "../system/image-file.ts";
 import { NewFile } from "../system/new-file.ts";
@@ -73,17 +73,28 @@ export class ImageEnd implements DiskEnd {
 
   async read(offsetBytes: number, lengthBytes: number): Promise<Uint8Array> {
     const data = Buffer.alloc(lengthBytes);
-    await readWhole(this.#file, data, offsetBytes);
+    await this.#attempt("read", async () => readWhole(this.#file, data, offsetBytes));
     return data;
   }
 
   async write(offsetBytes: number, data: Uint8Array): Promise<void> {
-    if (this.#newFile === undefined) await writeWhole(this.#file, data, offsetBytes);
-    else await this.#newFile.write(data, offsetBytes);
+    if (this.#newFile !== undefined) await this.#newFile.write(data, offsetBytes);
+    else await this.#attempt("written", async () => writeWhole(this.#file, data, offsetBytes));
   }
 
   async sync(): Promise<void> {
-    await this.#file.sync();
+    await this.#attempt("written", async () => this.#file.sync());
+  }
+
+  /** @throws RuntimeFault, UsageError */
+  async #attempt(what: "read" | "written", action: () => Promise<void>): Promise<void> {
+    try {
+      await action();
+    } catch (error) {
+      if (error instanceof UsageError) throw error;
+      const reason = systemErrorCode(error) ?? messageOf(error);
+      throw new RuntimeFault(`${this.name}: cannot be ${what} (${reason})`, { cause: error });
+    }
   }
 
   /** What was written is durable, and a new file has its name, when it resolves. */
@@ -99,5 +110,10 @@ export class ImageEnd implements DiskEnd {
 }
 
 function isBlockDevice(path: string): boolean {
-  return statSync(path, { throwIfNoEntry: false })?.isBlockDevice() === true;
+  try {
+    return statSync(path).isBlockDevice();
+  } catch {
+    // NewFile says what is wrong with the path, if anything is.
+    return false;
+  }
 }

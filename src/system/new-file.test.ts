@@ -3,6 +3,7 @@ import {
   chmodSync,
   existsSync,
   lstatSync,
+  mkdirSync,
   mkdtempSync,
   readdirSync,
   readFileSync,
@@ -17,6 +18,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { UsageError } from "../errors.ts";
+import { lockFile } from "./file-lock.ts";
 import { NewFile } from "./new-file.ts";
 
 let folder: string;
@@ -83,6 +85,34 @@ test("takes the place of a file with its mode, behind a link to it", async () =>
   expect(lstatSync(link).isSymbolicLink()).toBe(true);
   expect(lstatSync(path)).toMatchObject({ size: 512 });
   expect(statSync(path).mode & 0o777).toBe(0o640);
+});
+
+test("never takes the place of a file in use, and keeps others from using one meanwhile", async () => {
+  writeFileSync(path, "old");
+  const options = { sizeBytes: 512, overwrite: true };
+  const disk = await open(path, "r+");
+  expect(lockFile(disk.fd, false)).toBe(true);
+  const refused = NewFile.create(path, options);
+  await expect(refused).rejects.toThrow(UsageError);
+  await expect(refused).rejects.toThrow(`${path} is in use by this process: stop that`);
+  await disk.close();
+  expect(openFiles().filter((name) => name.startsWith(folder))).toEqual([]);
+  expect(readdirSync(folder)).toEqual(["disk.img"]);
+
+  const file = await NewFile.create(path, options);
+  const late = await open(path, "r+");
+  expect(lockFile(late.fd, false)).toBe(false);
+  await late.close();
+  await file[Symbol.asyncDispose]();
+  expect(openFiles().filter((name) => name.startsWith(folder))).toEqual([]);
+});
+
+test("closes everything also when what was not kept cannot be removed", async () => {
+  const file = await NewFile.create(path, { sizeBytes: 512, overwrite: false });
+  rmSync(`${path}.part`);
+  mkdirSync(`${path}.part`);
+  await expect(file[Symbol.asyncDispose]()).rejects.toThrow(/directory/i);
+  expect(openFiles().filter((name) => name.startsWith(folder))).toEqual([]);
 });
 
 test("never takes the place of a file unasked, not even of one that came later", async () => {

@@ -1,9 +1,10 @@
 import type { Stats } from "node:fs";
-import { type FileHandle, lstat, open, realpath, rename, rm, stat } from "node:fs/promises";
+import { type FileHandle, link, lstat, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { dirname, resolve } from "node:path";
 import { messageOf, RuntimeFault, systemErrorCode, UsageError } from "../errors.ts";
 import { writeWhole } from "./image-file.ts";
 import { ownUserName } from "./account.ts";
+import { lockFile, lockHolder } from "./file-lock.ts";
 
 export interface NewFileOptions {
   /** It is sparse until it is written to. */
@@ -23,29 +24,37 @@ export class NewFile implements AsyncDisposable {
   readonly #path: string;
   readonly #folder: FileHandle;
   readonly #overwrite: boolean;
+  readonly #opened: AsyncDisposableStack;
   #isKept = false;
 
-  private constructor(path: string, handle: FileHandle, folder: FileHandle, overwrite: boolean) {
+  private constructor(
+    path: string,
+    handle: FileHandle,
+    folder: FileHandle,
+    overwrite: boolean,
+    opened: AsyncDisposableStack,
+  ) {
     this.#path = path;
     this.handle = handle;
     this.#folder = folder;
     this.#overwrite = overwrite;
+    this.#opened = opened;
   }
 
-  /** @throws UsageError when there is something of this name, or no room; nothing is left then */
+  /**
+   * @throws UsageError when there is something of this name, or it is in use, or there is no room;
+   *   nothing is left then
+   */
   static async create(path: string, options: NewFileOptions): Promise<NewFile> {
     const { sizeBytes, overwrite } = options;
     const old = await fileToReplace(path, overwrite);
     // The file itself, not a link to it, is what is replaced.
     const place = old === undefined ? path : await realpath(path);
-    const folder = await open(dirname(place), "r").catch((error: unknown) => {
-      throw cannotBeCreated(path, error);
-    });
-    const handle = await openPart(place, old).catch(async (error: unknown) => {
-      await folder.close();
-      throw error;
-    });
-    const file = new NewFile(place, handle, folder, overwrite);
+    await using opened = new AsyncDisposableStack();
+    const folder = opened.use(await openToRead(path, dirname(place)));
+    if (old !== undefined) await holdUnused(path, opened.use(await openToRead(path, place)));
+    const handle = opened.use(await openPart(place, old));
+    const file = new NewFile(place, handle, folder, overwrite, opened.move());
     try {
       if (old !== undefined) await inherit(handle, old);
       await handle.truncate(sizeBytes);
@@ -71,12 +80,28 @@ export class NewFile implements AsyncDisposable {
    */
   async keep(): Promise<void> {
     await this.#attempt(async () => this.handle.sync());
-    if (!this.#overwrite && (await isThere(this.#path))) throw isThereAlready(this.#path);
+    const part = partOf(this.#path);
+    const isLinked = !this.#overwrite && (await this.#link(part));
     await this.#attempt(async () => {
-      await rename(partOf(this.#path), this.#path);
+      await (isLinked ? rm(part) : rename(part, this.#path));
       this.#isKept = true;
       await syncFolder(this.#folder);
     });
+  }
+
+  /**
+   * Unlike a rename this never replaces what has come to be there.
+   * @returns false where the file system has no such call, and nothing is there
+   */
+  async #link(part: string): Promise<boolean> {
+    try {
+      await link(part, this.#path);
+      return true;
+    } catch (error) {
+      if (systemErrorCode(error) === "EEXIST") throw isThereAlready(this.#path);
+      if (await isThere(this.#path)) throw isThereAlready(this.#path);
+      return false;
+    }
   }
 
   async #attempt(action: () => Promise<void>): Promise<void> {
@@ -90,9 +115,11 @@ export class NewFile implements AsyncDisposable {
 
   /** Closes the file; what was not kept is gone. */
   async [Symbol.asyncDispose](): Promise<void> {
-    if (!this.#isKept) await rm(partOf(this.#path), { force: true });
-    await this.handle.close();
-    await this.#folder.close();
+    try {
+      if (!this.#isKept) await rm(partOf(this.#path), { force: true });
+    } finally {
+      await this.#opened.disposeAsync();
+    }
   }
 }
 
@@ -125,6 +152,23 @@ async function isThere(path: string): Promise<boolean> {
     if (systemErrorCode(error) === "ENOENT") return false;
     throw cannotBeCreated(path, error);
   }
+}
+
+/** @param place what is opened for `path` */
+async function openToRead(path: string, place: string): Promise<FileHandle> {
+  return open(place, "r").catch((error: unknown) => {
+    throw cannotBeCreated(path, error);
+  });
+}
+
+/**
+ * Locks a file that is to be replaced, as a server does with its disks: one that goes on with it
+ * would write to a file without a name. @throws UsageError
+ */
+async function holdUnused(path: string, file: FileHandle): Promise<void> {
+  if (lockFile(file.fd, false)) return;
+  const holder = lockHolder(await file.stat()) ?? "another process";
+  throw new UsageError(`${path} is in use by ${holder}: stop that, or choose another name`);
 }
 
 async function openPart(path: string, old: Stats | undefined): Promise<FileHandle> {
