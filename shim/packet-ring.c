@@ -58,6 +58,21 @@ static int set_ring(int descriptor, uint32_t blocks, uint32_t slot_bytes)
     return setsockopt(descriptor, SOL_PACKET, PACKET_RX_RING, &request, sizeof request);
 }
 
+/*
+ * Maps what the kernel has made. A child between fork and exec would keep the memory, and the kernel
+ * takes back none that is mapped, so a child gets none of it.
+ */
+static int map_ring(int descriptor, struct packet_ring *ring)
+{
+    void *memory = mmap(NULL, ring->memory_bytes, PROT_READ | PROT_WRITE,
+                        MAP_SHARED | MAP_POPULATE, descriptor, 0);
+    if (memory == MAP_FAILED)
+        return -errno;
+    madvise(memory, ring->memory_bytes, MADV_DONTFORK);
+    ring->memory = memory;
+    return 0;
+}
+
 /* The ring of a socket that has none; 0 or a negative errno, with the socket as it was. */
 static int open_ring(int descriptor, uint32_t slot_bytes, size_t bytes, struct packet_ring *ring)
 {
@@ -70,15 +85,10 @@ static int open_ring(int descriptor, uint32_t slot_bytes, size_t bytes, struct p
     ring->slots_per_block = BLOCK_BYTES / slot_bytes;
     ring->slot_count = blocks * ring->slots_per_block;
     ring->memory_bytes = (size_t)blocks * BLOCK_BYTES;
-    void *memory = mmap(NULL, ring->memory_bytes, PROT_READ | PROT_WRITE,
-                        MAP_SHARED | MAP_POPULATE, descriptor, 0);
-    if (memory == MAP_FAILED) {
-        int error = errno;
+    int result = map_ring(descriptor, ring);
+    if (result < 0)
         set_ring(descriptor, 0, slot_bytes);
-        return -error;
-    }
-    ring->memory = memory;
-    return 0;
+    return result;
 }
 
 /*
@@ -181,7 +191,10 @@ static napi_value packet_ring_receive(napi_env env, napi_callback_info info)
     return shim_number(env, received);
 }
 
-/* packetRingClose(ring, descriptor): the socket has no ring any more, and what is in it is lost. */
+/*
+ * packetRingClose(ring, descriptor): 0, and the socket has no ring any more, and what is in it is
+ * lost; or a negative errno, and the ring is as it was.
+ */
 static napi_value packet_ring_close(napi_env env, napi_callback_info info)
 {
     napi_value arguments[2];
@@ -189,9 +202,14 @@ static napi_value packet_ring_close(napi_env env, napi_callback_info info)
     struct packet_ring *ring = ring_of(env, arguments[0]);
     if (ring == NULL)
         return NULL;
+    int descriptor = shim_int32(env, arguments[1]);
     close_ring(ring);
-    set_ring(shim_int32(env, arguments[1]), 0, ring->slot_bytes);
-    return NULL;
+    if (set_ring(descriptor, 0, ring->slot_bytes) == 0)
+        return shim_number(env, 0);
+    int error = errno;
+    /* The kernel still has it, and fills it. */
+    map_ring(descriptor, ring);
+    return shim_number(env, -error);
 }
 
 void shim_register_packet_ring(napi_env env, napi_value exports)

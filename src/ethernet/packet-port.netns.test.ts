@@ -105,6 +105,7 @@ describe.runIf(isIsolated).each([false, true])("a packet port, with a ring: %s",
     const [name, peerName] = pair();
     const server = station(name, { oldestFrameMs: STALE_AFTER_MS });
     const peer = station(peerName);
+    await bothUp(server, peer);
     const send = (): void => {
       const to = server.port.link.mac;
       peer.send(ethernetFrame(to, peer.port.link.mac, ETHER_TYPE, new Uint8Array(46)));
@@ -381,9 +382,24 @@ describe.runIf(isIsolated)("the ring of a packet port", () => {
       const numbers = counting(10).map((n) => 10 * round + n);
       const frames = numbers.map((n) => numbered(receiver, sender, n, frameBytes));
       sender.send(...frames);
-      expect(await receiver.receiveCount(10)).toEqual(frames);
+      const received = await receiver.receiveCount(10);
+      expect(received.toSorted((one, other) => numberOf(one) - numberOf(other))).toEqual(frames);
     }
     expect(receiver.port.statistics).toMatchObject({ receivedFrames: 150, receiveOverruns: 0 });
+  });
+
+  test("is not given to children: the kernel takes none back that somebody has", async () => {
+    const [name] = pair();
+    const rings = (): string[] =>
+      readFileSync("/proc/self/smaps", "utf8")
+        .split(/^(?=[0-9a-f]+-[0-9a-f]+ )/m)
+        .filter((mapping) => /^.* socket:\[\d+\]$/m.test(mapping));
+    expect(rings()).toEqual([]);
+    const end = station(name, { ring: true });
+    expect(rings()).toEqual([expect.stringMatching(/^VmFlags:.* dc( |$)/m)]);
+    await end.port.close();
+    stations.splice(stations.indexOf(end), 1);
+    expect(rings()).toEqual([]);
   });
 });
 

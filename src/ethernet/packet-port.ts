@@ -164,6 +164,13 @@ export class PacketPort extends DescriptorPort {
   #fitRing(mtuBytes: number): void {
     const result = this.#ring.fit(mtuBytes);
     if (result === 0) return;
+    if (this.#ring.isOpen) {
+      this.#log?.warn(
+        { interface: this.name, reason: errnoName(result) },
+        "the receive ring keeps its size until the interface changes again: longer frames are dropped",
+      );
+      return;
+    }
     shim.packetTimestamp(this.#socket);
     this.#log?.warn(
       { interface: this.name, reason: errnoName(result) },

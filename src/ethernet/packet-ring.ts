@@ -27,13 +27,15 @@ export class PacketRing {
 
   /**
    * Sees to it that frames of this MTU fit. What waits in the socket or the old ring may be lost.
-   * @returns 0, or a negative errno: there is no ring, and the socket receives without one
+   * @returns 0, or a negative errno: there is no ring, and the socket receives without one; or the
+   *   ring is open as it was, where the kernel does not take it back just now
    */
   fit(mtuBytes: number): number {
     const needed = Math.min(mtuBytes + ETHERNET_HEADER_BYTES, FRAME_CAPACITY_BYTES);
     const slotBytes = SLOT_BYTES.find((bytes) => bytes - SLOT_HEAD_BYTES >= needed)!;
     if (slotBytes <= this.#slotBytes) return 0;
-    this.close();
+    const closed = this.close();
+    if (closed < 0) return closed;
     const handle = shim.packetRingOpen(this.#socket, slotBytes, this.#ringBytes);
     if (typeof handle === "number") return handle;
     this.#handle = handle;
@@ -64,10 +66,16 @@ export class PacketRing {
     );
   }
 
-  /** The memory would keep the socket open. */
-  close(): void {
-    if (this.#handle !== undefined) shim.packetRingClose(this.#handle, this.#socket);
+  /**
+   * The memory would keep the socket open.
+   * @returns 0, or a negative errno: the ring is open as it was
+   */
+  close(): number {
+    const result =
+      this.#handle === undefined ? 0 : shim.packetRingClose(this.#handle, this.#socket);
+    if (result < 0) return result;
     this.#handle = undefined;
     this.#slotBytes = 0;
+    return 0;
   }
 }

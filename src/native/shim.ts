@@ -90,7 +90,7 @@ export interface Shim {
     capacityBytes: number,
     oldestMs: number,
   ): number;
-  packetRingClose(ring: PacketRingHandle, descriptor: number): void;
+  packetRingClose(ring: PacketRingHandle, descriptor: number): number;
 
   /** shim/tap.c: frames of one TAP interface, read and written until it would block. */
   tapReceive(
