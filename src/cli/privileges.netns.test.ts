@@ -1,6 +1,16 @@
 import { execFileSync } from "node:child_process";
-import { chownSync, existsSync, mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { chmodSync, writeFileSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  closeSync,
+  existsSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
 import { beforeEach, expect, test } from "vitest";
 import { type Served, type ServerPlace, withServerPlace } from "./serve-process.testing.ts";
 
@@ -104,6 +114,16 @@ test.each([1, 2])(
   },
 );
 
+/** Why no TAP interface can be made here; undefined: it can. */
+function tapObstacle(): string | undefined {
+  try {
+    closeSync(openSync("/dev/net/tun", "r+"));
+    return undefined;
+  } catch (error) {
+    return `/dev/net/tun cannot be opened: ${(error as NodeJS.ErrnoException).code}`;
+  }
+}
+
 test.for([
   { port: "tap", name: "bridge0", said: "serving through a TAP interface" },
   { port: "xdp", name: "server0", said: "serving through AF_XDP sockets" },
@@ -112,6 +132,8 @@ test.for([
   { timeout: 60_000 },
   async ({ port, name, said }, context) => {
     const { namespace } = server;
+    const obstacle = port === "tap" ? tapObstacle() : undefined;
+    if (obstacle !== undefined) context.skip(obstacle);
     if (port === "tap") {
       namespace.run("ip", "link", "add", "bridge0", "type", "bridge");
       namespace.run("ip", "link", "set", "server0", "master", "bridge0");

@@ -27,10 +27,41 @@ import { startWorkers, type Workers } from "./workers.ts";
 const SERVER_MACS = ["02:ae:00:00:00:01", "02:ae:00:00:00:02"];
 const STATION = "02:00:00:00:00:fe";
 
+/** A machine that stands still for half a second makes a server drop what waited meanwhile. */
+const MOST_TRIES = 5;
+
 const closers: (() => Promise<void>)[] = [];
-afterEach(async () => {
+/** What the present test has started. */
+let present: RunningServer<Workers> | undefined;
+
+async function closeAll(): Promise<void> {
+  present = undefined;
   for (const close of closers.splice(0).toReversed()) await close();
-});
+}
+afterEach(closeAll);
+
+/** A test that counts frames: where the server has lost some, what was seen says nothing. */
+function testOfFrames(name: string, body: () => Promise<void>): void {
+  test(name, async () => {
+    for (let tries = 1; ; tries++) {
+      try {
+        await body();
+        return;
+      } catch (error) {
+        if (tries === MOST_TRIES || !(await hasLostFrames())) throw error;
+      }
+      await closeAll();
+    }
+  });
+}
+
+async function hasLostFrames(): Promise<boolean> {
+  const status = await present?.api.status().catch(() => undefined);
+  return (status?.ports ?? []).some(
+    ({ statistics, drops }) =>
+      statistics.staleFrames > 0 || statistics.receiveOverruns > 0 || drops.stale > 0,
+  );
+}
 
 interface Rig {
   readonly server: RunningServer<Workers>;
@@ -79,6 +110,7 @@ async function start(targets: string, interfaces = 1): Promise<Rig> {
     level: "fatal",
   });
   closers.push(async () => server.stop());
+  present = server;
   return { server, folder, threads, socketsBefore, ...asking(wire, server, interfaces) };
 }
 
@@ -149,90 +181,103 @@ function asking(
 const addresses = (replies: readonly Reply[]): string[] =>
   replies.map(({ address }) => address).toSorted();
 
-test("every target answers once, from its worker, and nobody for an address that nobody has", async () => {
-  const { server, ask } = await start(MEMORY);
-  const [mac] = SERVER_MACS;
-  expect(addresses(await ask([BROADCAST, EVERY_SHELF, EVERY_SLOT, config()]))).toEqual([
-    "e1.0",
-    "e1.1",
-    "e1.2",
-    "e1.3",
-  ]);
-  expect(addresses(await ask([mac, 1, EVERY_SLOT, read(0, 1)]))).toHaveLength(4);
-  for (const slot of [0, 1, 2, 3]) {
-    expect(addresses(await ask([mac, 1, slot, read(0, 1)]))).toEqual([`e1.${slot}`]);
-    expect(addresses(await ask([BROADCAST, EVERY_SHELF, slot, config()]))).toEqual([`e1.${slot}`]);
-  }
-  expect(await ask([mac, 1, 4, read(0, 1)], [BROADCAST, 2, EVERY_SLOT, config()])).toEqual([]);
+testOfFrames(
+  "every target answers once, from its worker, and nobody for an address that nobody has",
+  async () => {
+    const { server, ask } = await start(MEMORY);
+    const [mac] = SERVER_MACS;
+    expect(addresses(await ask([BROADCAST, EVERY_SHELF, EVERY_SLOT, config()]))).toEqual([
+      "e1.0",
+      "e1.1",
+      "e1.2",
+      "e1.3",
+    ]);
+    expect(addresses(await ask([mac, 1, EVERY_SLOT, read(0, 1)]))).toHaveLength(4);
+    for (const slot of [0, 1, 2, 3]) {
+      expect(addresses(await ask([mac, 1, slot, read(0, 1)]))).toEqual([`e1.${slot}`]);
+      expect(addresses(await ask([BROADCAST, EVERY_SHELF, slot, config()]))).toEqual([
+        `e1.${slot}`,
+      ]);
+    }
+    expect(await ask([mac, 1, 4, read(0, 1)], [BROADCAST, 2, EVERY_SLOT, config()])).toEqual([]);
 
-  const { ports, targets, exchanges, foreignAnnouncements } = await server.api.status();
-  expect(targets.map(({ slot }) => slot)).toEqual([0, 1, 2, 3]);
-  expect(ports).toHaveLength(1);
-  // Of what reached a worker that has no target for it, one counts what nobody has.
-  expect(ports[0].drops).toMatchObject({ no_target: 1, other_worker: 5 });
-  const drops = Object.values(ports[0].drops).reduce((sum, count) => sum + count, 0);
-  // Two requests were copied in each worker.
-  expect(ports[0].statistics.receivedFrames).toBe(drops + exchanges.answered - 4);
-  expect(exchanges.started).toBe(exchanges.answered);
-  expect(foreignAnnouncements).toBe(0);
-});
+    const { ports, targets, exchanges, foreignAnnouncements } = await server.api.status();
+    expect(targets.map(({ slot }) => slot)).toEqual([0, 1, 2, 3]);
+    expect(ports).toHaveLength(1);
+    // Of what reached a worker that has no target for it, one counts what nobody has.
+    expect(ports[0].drops).toMatchObject({ no_target: 1, other_worker: 5 });
+    const drops = Object.values(ports[0].drops).reduce((sum, count) => sum + count, 0);
+    // Two requests were copied in each worker.
+    expect(ports[0].statistics.receivedFrames).toBe(drops + exchanges.answered - 4);
+    expect(exchanges.started).toBe(exchanges.answered);
+    expect(foreignAnnouncements).toBe(0);
+  },
+);
 
-test("two interfaces on one segment hear each other's beacons, and those of a foreign server", async () => {
-  const { server, ask, send } = await start(MEMORY, 2);
-  const answered = await ask([BROADCAST, EVERY_SHELF, EVERY_SLOT, config()]);
-  // Each interface answers, as two paths to each disk.
-  expect(addresses(answered)).toHaveLength(8);
-  expect((await server.api.status()).foreignAnnouncements).toBe(0);
-  send({ destination: BROADCAST, slot: 1, flags: 8 }, config());
-  await ask();
-  // Both interfaces hear it.
-  expect((await server.api.status()).foreignAnnouncements).toBe(2);
-});
+testOfFrames(
+  "two interfaces on one segment hear each other's beacons, and those of a foreign server",
+  async () => {
+    const { server, ask, send } = await start(MEMORY, 2);
+    const answered = await ask([BROADCAST, EVERY_SHELF, EVERY_SLOT, config()]);
+    // Each interface answers, as two paths to each disk.
+    expect(addresses(answered)).toHaveLength(8);
+    expect((await server.api.status()).foreignAnnouncements).toBe(0);
+    send({ destination: BROADCAST, slot: 1, flags: 8 }, config());
+    await ask();
+    // Both interfaces hear it.
+    expect((await server.api.status()).foreignAnnouncements).toBe(2);
+  },
+);
 
-test("stores are asked where they are, and an address may move between workers", async () => {
-  const { server, ask, folder } = await start(casTarget(1, "one") + casTarget(0, "two"));
-  const { api } = server;
-  const [mac] = SERVER_MACS;
-  const paths = (await api.status()).stores.map(({ path }) => path).toSorted();
-  expect(paths).toEqual([`${folder}/one`, `${folder}/two`]);
-  await expect(api.store({})).rejects.toThrow(/^name one of the stores with --store: .*one, .*two/);
-  await expect(api.store({ path: `${folder}/three` })).rejects.toThrow(/no store .*three open/);
+testOfFrames(
+  "stores are asked where they are, and an address may move between workers",
+  async () => {
+    const { server, ask, folder } = await start(casTarget(1, "one") + casTarget(0, "two"));
+    const { api } = server;
+    const [mac] = SERVER_MACS;
+    const paths = (await api.status()).stores.map(({ path }) => path).toSorted();
+    expect(paths).toEqual([`${folder}/one`, `${folder}/two`]);
+    await expect(api.store({})).rejects.toThrow(
+      /^name one of the stores with --store: .*one, .*two/,
+    );
+    await expect(api.store({ path: `${folder}/three` })).rejects.toThrow(/no store .*three open/);
 
-  for (const volume of ["e1.0", "e1.1"]) {
-    const store = await api.store({ volume });
-    await store.createSnapshot(volume, volume);
-    expect(await store.snapshots()).toMatchObject([{ id: "1", volume }]);
-    await store.clone("1", `copy-${volume}`);
-  }
-  const one = await api.store({ volume: "e1.1" });
-  await expect(one.createSnapshot("absent", "")).rejects.toThrow(UsageError);
-  const seen: Progress[] = [];
-  const control = {
-    onProgress: (progress: Progress) => void seen.push(progress),
-    signal: new AbortController().signal,
-  };
-  expect(await one.run("verify", { snapshot: "1" }, control)).toMatchObject({ damaged: [] });
-  const send = { snapshot: "1", to: `${folder}/two` };
-  await expect(one.run("send", send, control)).rejects.toThrow(/another worker of this server/);
+    for (const volume of ["e1.0", "e1.1"]) {
+      const store = await api.store({ volume });
+      await store.createSnapshot(volume, volume);
+      expect(await store.snapshots()).toMatchObject([{ id: "1", volume }]);
+      await store.clone("1", `copy-${volume}`);
+    }
+    const one = await api.store({ volume: "e1.1" });
+    await expect(one.createSnapshot("absent", "")).rejects.toThrow(UsageError);
+    const seen: Progress[] = [];
+    const control = {
+      onProgress: (progress: Progress) => void seen.push(progress),
+      signal: new AbortController().signal,
+    };
+    expect(await one.run("verify", { snapshot: "1" }, control)).toMatchObject({ damaged: [] });
+    const send = { snapshot: "1", to: `${folder}/two` };
+    await expect(one.run("send", send, control)).rejects.toThrow(/another worker of this server/);
 
-  await api.addTarget({ shelf: 1, slot: 2, volume: "copy-e1.1" });
-  await expect(api.addTarget({ shelf: 1, slot: 2, volume: "copy-e1.0" })).rejects.toThrow(
-    /e1\.2 is served already/,
-  );
-  await api.removeTarget(1, 2);
-  const [failed] = await ask([mac, 1, 2, read(0, 1)]);
-  expect(failed.ata.status & 0x21).toBe(0x21);
-  // A refusal leaves it as it was: the fault of the removed target is still answered.
-  await expect(
-    api.addTarget({ shelf: 1, slot: 2, volume: "absent", store: `${folder}/two` }),
-  ).rejects.toThrow(/no volume absent/);
-  expect(await ask([mac, 1, 2, read(0, 1)])).toHaveLength(1);
-  await api.addTarget({ shelf: 1, slot: 2, volume: "copy-e1.0" });
-  const [good, ...more] = await ask([mac, 1, 2, read(0, 1)]);
-  expect(more).toEqual([]);
-  expect(good.ata.status & 0x21).toBe(0);
-  await expect(api.removeTarget(1, 9)).rejects.toThrow("e1.9: this server has no such target");
-});
+    await api.addTarget({ shelf: 1, slot: 2, volume: "copy-e1.1" });
+    await expect(api.addTarget({ shelf: 1, slot: 2, volume: "copy-e1.0" })).rejects.toThrow(
+      /e1\.2 is served already/,
+    );
+    await api.removeTarget(1, 2);
+    const [failed] = await ask([mac, 1, 2, read(0, 1)]);
+    expect(failed.ata.status & 0x21).toBe(0x21);
+    // A refusal leaves it as it was: the fault of the removed target is still answered.
+    await expect(
+      api.addTarget({ shelf: 1, slot: 2, volume: "absent", store: `${folder}/two` }),
+    ).rejects.toThrow(/no volume absent/);
+    expect(await ask([mac, 1, 2, read(0, 1)])).toHaveLength(1);
+    await api.addTarget({ shelf: 1, slot: 2, volume: "copy-e1.0" });
+    const [good, ...more] = await ask([mac, 1, 2, read(0, 1)]);
+    expect(more).toEqual([]);
+    expect(good.ata.status & 0x21).toBe(0);
+    await expect(api.removeTarget(1, 9)).rejects.toThrow("e1.9: this server has no such target");
+  },
+);
 
 test.each([
   ["ends with an error", (thread: Thread) => thread.postMessage(null)],
