@@ -153,7 +153,7 @@ async function runAll(options: Options, signal: AbortSignal): Promise<BenchResul
   const { generator } = programs;
   await using images = new Images({ generator, diskDirectory, sizeMebibytes: imageMebibytes });
   const timing = options.quick
-    ? { seconds: 0.3, warmUpSeconds: 0.1 }
+    ? { seconds: 0.25, warmUpSeconds: 0.05 }
     : { seconds: 1, warmUpSeconds: 0.2 };
   const settings: RunSettings = {
     rounds,
