@@ -173,7 +173,7 @@ test("a snapshot goes from a local store to all others and back, and nothing goe
 }, 600_000);
 
 /** Long enough for connections to hang, tries to end, and writes to reach their limit. */
-const OUTAGE_MS = 30_000;
+const OUTAGE_MS = 60_000;
 const MAX_DIRTY_BYTES = 4 * MIB;
 
 for (const { name, process: service, settings } of startedServices) {
