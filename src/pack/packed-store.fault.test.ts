@@ -11,27 +11,10 @@ import { ObjectFault } from "../object/object-store.ts";
 import { BlockRequest, BlockStatus, type Durability } from "../storage/block-storage.ts";
 import { copyBucket } from "./crash-check.testing.ts";
 import { settle, TestClock } from "./clock.testing.ts";
-import { openPackedStore } from "./open-packed-store.ts";
-import type { PackedStoreOptions } from "./packed-store-options.ts";
 import { decodePackHeader } from "./pack-format.ts";
-import type { PackedStore } from "./packed-store.ts";
+import { openSmallStore, SEGMENT_BYTES, type SmallStoreOptions } from "./packed-store.testing.ts";
 
-const SEGMENT_BYTES = 64 * 1024;
 const SECTOR_BYTES = 512;
-
-type Options = Partial<PackedStoreOptions> & Pick<PackedStoreOptions, "objects" | "clock">;
-
-function open(options: Options): Promise<PackedStore> {
-  return openPackedStore({
-    disk: new CrashDisk(),
-    reader: new RecordedNotes(),
-    host: "test",
-    segmentBytes: SEGMENT_BYTES,
-    packBytes: 16 * 1024,
-    uploadIntervalMs: 1000,
-    ...options,
-  });
-}
 
 class Request extends BlockRequest {
   readonly #done = Promise.withResolvers<BlockStatus>();
@@ -50,9 +33,9 @@ class Request extends BlockRequest {
 const arena = new FrameArena(64);
 
 /** A volume of 16 MiB on a packed store. */
-async function openDisk(options: Options, durability: Durability = "durable") {
+async function openDisk(options: SmallStoreOptions, durability: Durability = "durable") {
   const cas = await CasStore.open({
-    open: (reader) => open({ ...options, reader }),
+    open: (reader) => openSmallStore({ ...options, reader }),
     log: () => {},
   });
   if (cas.catalog.volumeNamed("disk") === undefined) {
@@ -189,7 +172,7 @@ test.each(["durable", "writeback"] as const)(
 test("wrong bytes are asked for again, and never handed out", async () => {
   const bucket = new MemoryBucket();
   const clock = new TestClock();
-  const first = await open({ objects: new MemoryObjectStore(bucket), clock });
+  const first = await openSmallStore({ objects: new MemoryObjectStore(bucket), clock });
   const blobs = Array.from({ length: 100 }, (_, place) => blobOf(`blob ${place} `));
   for (const blob of blobs) await batchOf([blob], ["note"]).appendTo(first);
   const closing = first.close();
@@ -197,7 +180,7 @@ test("wrong bytes are asked for again, and never handed out", async () => {
   await closing;
 
   const objects = new FaultObjectStore(new MemoryObjectStore(bucket));
-  const store = await open({ objects, clock, diskCacheBytes: 1 });
+  const store = await openSmallStore({ objects, clock, diskCacheBytes: 1 });
   let flips = 0;
   objects.decide = ({ operation }) =>
     operation === "get" && flips++ % 2 === 0 ? "flipped" : undefined;
@@ -218,12 +201,12 @@ test("readers of a snapshot keep its packs, whatever the writer deletes", async 
   const bucket = new MemoryBucket();
   const clock = new TestClock();
   const objects = (): MemoryObjectStore => new MemoryObjectStore(bucket);
-  const writer = await open({ objects: objects(), clock });
+  const writer = await openSmallStore({ objects: objects(), clock });
   const blobs = Array.from({ length: 60 }, (_, place) => blobOf(`old ${place} `));
   for (const blob of blobs) await batchOf([blob], ["note"]).appendTo(writer);
   await clock.advance(5000, 100);
   const readers = await Promise.all(
-    [1, 2, 3].map(() => open({ objects: objects(), clock, readOnly: true })),
+    [1, 2, 3].map(() => openSmallStore({ objects: objects(), clock, readOnly: true })),
   );
   for (const reader of readers) {
     await expect(batchOf([blobOf("x")], []).appendTo(reader)).rejects.toThrow("for reading only");
@@ -256,7 +239,7 @@ test("a folder with writes that nobody else has is never given up silently", asy
   const clock = new TestClock();
   const disk = new CrashDisk();
   const objects = new FaultObjectStore(new MemoryObjectStore(bucket));
-  const here = await open({ objects, clock, disk });
+  const here = await openSmallStore({ objects, clock, disk });
   await batchOf([blobOf("sent")], ["note"]).appendTo(here);
   await clock.advance(5000, 100);
   objects.decide = () => new Promise<never>(() => {});
@@ -264,12 +247,16 @@ test("a folder with writes that nobody else has is never given up silently", asy
   disk.crashNow();
   const left = disk.reboot({ random: () => 0.5 });
 
-  const there = await open({ objects: new MemoryObjectStore(bucket), clock, takeOver: true });
+  const there = await openSmallStore({
+    objects: new MemoryObjectStore(bucket),
+    clock,
+    takeOver: true,
+  });
   await batchOf([blobOf("elsewhere")], ["note"]).appendTo(there);
   const closing = there.close();
   await clock.advance(5000, 100);
   await closing;
-  const again = open({ objects: new MemoryObjectStore(bucket), clock, disk: left });
+  const again = openSmallStore({ objects: new MemoryObjectStore(bucket), clock, disk: left });
   await expect(again).rejects.toThrow(/test has written to .* since .* move .* away/);
 });
 
@@ -289,12 +276,16 @@ test("a local store becomes one in an object store, with all that it had", async
   }
   await local.close();
   const options = { objects: new MemoryObjectStore(bucket), clock, disk };
-  const front = await open(options);
+  const front = await openSmallStore(options);
   const closing = front.close();
   await clock.advance(10_000, 100);
   await closing;
   const notes = new RecordedNotes();
-  const elsewhere = await open({ objects: new MemoryObjectStore(bucket), clock, reader: notes });
+  const elsewhere = await openSmallStore({
+    objects: new MemoryObjectStore(bucket),
+    clock,
+    reader: notes,
+  });
   expect(notes.imageText).toBe("to 89");
   expect(notes.notes).toHaveLength(10);
   for (const blob of blobs) expect(await elsewhere.get(hashOf(blob))).toEqual(blob);
@@ -326,7 +317,7 @@ test("merging ends when another has taken over meanwhile", async () => {
     await clock.advance(100, 50);
   }
   expect(objects.merges).toBe(1);
-  await open({ objects: new MemoryObjectStore(bucket), clock, takeOver: true });
+  await openSmallStore({ objects: new MemoryObjectStore(bucket), clock, takeOver: true });
   await clock.advance(30_000, 500);
   expect(disk.cas.store.remote?.fenced).toMatch(/must stop writing/);
   objects.gate.resolve();
@@ -381,7 +372,7 @@ test.each(["durable", "remote"] as const)(
 test("a packed store with appends that wait closes within its time", async () => {
   const clock = new TestClock();
   const objects = new FaultObjectStore(new MemoryObjectStore(new MemoryBucket()));
-  const store = await open({ objects, clock, maxDirtyBytes: 1, closeTimeoutMs: 10_000 });
+  const store = await openSmallStore({ objects, clock, maxDirtyBytes: 1, closeTimeoutMs: 10_000 });
   objects.decide = () => "unavailable";
   await batchOf([blobOf("fits")], ["note"]).appendTo(store);
   const waiting = batchOf([blobOf("waits")], ["note"]).appendTo(store);
@@ -398,7 +389,7 @@ test("a frame that was given up does not count as the one that took its number",
   const faults: CrashDiskOptions = {};
   const disk = new CrashDisk(faults);
   const objects = new FaultObjectStore(new MemoryObjectStore(bucket), () => undefined);
-  const store = await open({ objects, clock, disk });
+  const store = await openSmallStore({ objects, clock, disk });
   objects.decide = () => new Promise<never>(() => {});
   const notes: string[] = [];
   const append = async (note: string, lengthBytes: number): Promise<void> => {
@@ -424,13 +415,13 @@ test("a frame that was given up does not count as the one that took its number",
     if (key === "head") headStored.resolve(undefined);
     return key.startsWith("packs/") && ++packs === 2 ? headStored.promise : undefined;
   });
-  const again = await open({ objects: watched, clock, disk: left });
+  const again = await openSmallStore({ objects: watched, clock, disk: left });
   await clock.advance(20_000, 250);
   const closing = again.close();
   await clock.advance(20_000, 250);
   await closing;
   const found = new RecordedNotes();
-  await open({ objects: new MemoryObjectStore(bucket), clock, reader: found });
+  await openSmallStore({ objects: new MemoryObjectStore(bucket), clock, reader: found });
   expect(packs).toBeGreaterThan(1);
   expect(found.notes).toEqual(notes);
 });

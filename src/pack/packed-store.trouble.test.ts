@@ -7,28 +7,13 @@ import { settle, TestClock } from "./clock.testing.ts";
 import { decodeDocument, encodeDocument } from "./document.ts";
 import { decodeHead, encodeHead } from "./head.ts";
 import type { LeaseRecord } from "./lease.ts";
-import { openPackedStore } from "./open-packed-store.ts";
 import { HEAD_KEY, LEASE_KEY, packKey } from "./pack-names.ts";
-import type { PackedStoreOptions } from "./packed-store-options.ts";
 import type { PackedStore } from "./packed-store.ts";
+import { openSmallStore } from "./packed-store.testing.ts";
 
 /** What seldom goes wrong: answers that should not be, and stops and starts at a bad moment. */
 
 const LONG_MS = 3_600_000;
-
-type Options = Partial<PackedStoreOptions> & Pick<PackedStoreOptions, "objects" | "clock">;
-
-function open(options: Options): Promise<PackedStore> {
-  return openPackedStore({
-    disk: new CrashDisk(),
-    reader: new RecordedNotes(),
-    host: "test",
-    segmentBytes: 64 * 1024,
-    packBytes: 16 * 1024,
-    uploadIntervalMs: 1000,
-    ...options,
-  });
-}
 
 const bytesIn = (bucket: MemoryBucket, key: string): Uint8Array => {
   const stored = bucket.objects.get(key);
@@ -42,12 +27,36 @@ async function happens(condition: () => boolean): Promise<void> {
   expect(condition()).toBe(true);
 }
 
+/** A bucket and a folder that a store has written to, and left in good order. */
+async function writtenAndClosed(): Promise<{
+  clock: TestClock;
+  bucket: MemoryBucket;
+  disk: CrashDisk;
+}> {
+  const clock = new TestClock();
+  const bucket = new MemoryBucket();
+  const disk = new CrashDisk();
+  const store = await openSmallStore({ objects: new MemoryObjectStore(bucket), clock, disk });
+  await batchOf([blobOf("written")], ["note"]).appendTo(store);
+  await store.close();
+  return { clock, bucket, disk };
+}
+
+/** Closes the store, and shows whether that is over. */
+function watchedClose(store: PackedStore): { isOver: boolean; done: Promise<void> } {
+  const closing = { isOver: false, done: store.close() };
+  closing.done = closing.done.then(() => {
+    closing.isOver = true;
+  });
+  return closing;
+}
+
 test("an uploader that is answered with a refusal says so, and goes on when it has passed", async () => {
   const clock = new TestClock();
   const messages: string[] = [];
   const objects = new FaultObjectStore(new MemoryObjectStore(new MemoryBucket()));
   const log = (_: string, message: string): void => void messages.push(message);
-  const store = await open({ objects, clock, log });
+  const store = await openSmallStore({ objects, clock, log });
   objects.decide = ({ key }) => (key.startsWith("packs/") ? "unsupported" : undefined);
   await batchOf([blobOf("written")], ["note"]).appendTo(store);
   await clock.advance(30_000, 250);
@@ -63,28 +72,20 @@ test("a stop waits for appends that wait for the lease, and then no longer", asy
   const clock = new TestClock();
   const bucket = new MemoryBucket();
   const objects = new MemoryObjectStore(bucket);
-  const store = await open({ objects, clock, uploadIntervalMs: LONG_MS });
+  const store = await openSmallStore({ objects, clock, uploadIntervalMs: LONG_MS });
   // The machine was asleep: whether the lease still holds is not certain.
   clock.jump(100_000);
   const written = batchOf([blobOf("written")], ["note"]).appendTo(store);
-  let isClosed = false;
-  const closing = store.close().then(() => {
-    isClosed = true;
-  });
-  await happens(() => isClosed);
-  await Promise.all([written, closing]);
+  const closing = watchedClose(store);
+  await happens(() => closing.isOver);
+  await Promise.all([written, closing.done]);
   const found = new RecordedNotes();
-  await open({ objects: new MemoryObjectStore(bucket), clock, reader: found });
+  await openSmallStore({ objects: new MemoryObjectStore(bucket), clock, reader: found });
   expect(found.notes).toEqual(["note"]);
 });
 
 test("a stop does not wait for ever for what is deleted", async () => {
-  const clock = new TestClock();
-  const bucket = new MemoryBucket();
-  const disk = new CrashDisk();
-  const first = await open({ objects: new MemoryObjectStore(bucket), clock, disk });
-  await batchOf([blobOf("written")], ["note"]).appendTo(first);
-  await first.close();
+  const { clock, bucket, disk } = await writtenAndClosed();
   bucket.write(packKey({ epoch: 1, counter: 999 }), new Uint8Array(8), undefined);
 
   const objects = new FaultObjectStore(new MemoryObjectStore(bucket));
@@ -94,29 +95,21 @@ test("a stop does not wait for ever for what is deleted", async () => {
     deletes++;
     return new Promise<never>(() => {});
   };
-  const store = await open({ objects, clock, disk, closeTimeoutMs: 10_000 });
+  const store = await openSmallStore({ objects, clock, disk, closeTimeoutMs: 10_000 });
   await settle(50);
-  let isClosed = false;
-  const closing = store.close().then(() => {
-    isClosed = true;
-  });
+  const closing = watchedClose(store);
   await happens(() => deletes > 0);
-  expect(isClosed).toBe(false);
+  expect(closing.isOver).toBe(false);
   await clock.advance(20_000, 500);
-  await happens(() => isClosed);
-  await closing;
+  await happens(() => closing.isOver);
+  await closing.done;
   // In good order: the next owner waits for nothing.
   const lease = decodeDocument("lease", bytesIn(bucket, LEASE_KEY)) as LeaseRecord;
   expect(lease.isReleased).toBe(true);
 });
 
 test("a folder without writes of its own is never refused, also when a former owner is late", async () => {
-  const clock = new TestClock();
-  const bucket = new MemoryBucket();
-  const disk = new CrashDisk();
-  const first = await open({ objects: new MemoryObjectStore(bucket), clock, disk });
-  await batchOf([blobOf("written")], ["note"]).appendTo(first);
-  await first.close();
+  const { clock, bucket, disk } = await writtenAndClosed();
   const lease = decodeDocument("lease", bytesIn(bucket, LEASE_KEY)) as LeaseRecord;
   bucket.write(LEASE_KEY, encodeDocument("lease", { ...lease, epoch: 2 }), "other");
 
@@ -131,7 +124,7 @@ test("a folder without writes of its own is never refused, also when a former ow
     return undefined;
   };
   const found = new RecordedNotes();
-  const store = await open({ objects, clock, disk, reader: found });
+  const store = await openSmallStore({ objects, clock, disk, reader: found });
   expect(heads).toBe(2);
   expect(found.notes).toEqual(["note"]);
   expect(store.remote?.epoch).toBe(3);
