@@ -152,13 +152,24 @@ function writeFirst(volume: Volume, value: number): Request {
   return request;
 }
 
-test("a volume that was closed writes nothing when there is room again", async () => {
+/** With a volume that has acknowledged a write for which its disk has no room, in time that stands still. */
+async function onFullDisk(
+  body: (full: { disk: CrashDisk } & Awaited<ReturnType<typeof openVolume>>) => Promise<void>,
+): Promise<void> {
   vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
   try {
     const disk = new CrashDisk();
-    const { cas, volume } = await openVolume(disk);
+    const opened = await openVolume(disk);
     disk.options.fault = (_, kind) => (kind === "write" ? "ENOSPC" : undefined);
-    expect(await writeFirst(volume, 1).done).toBe(BlockStatus.ok);
+    expect(await writeFirst(opened.volume, 1).done).toBe(BlockStatus.ok);
+    await body({ disk, ...opened });
+  } finally {
+    vi.useRealTimers();
+  }
+}
+
+test("a volume that was closed writes nothing when there is room again", async () => {
+  await onFullDisk(async ({ disk, cas, volume }) => {
     await expect(volume.close()).rejects.toThrow(
       /^volume disk in .* not stored: no space is left; 4096 bytes that were acknowledged are lost$/,
     );
@@ -173,18 +184,11 @@ test("a volume that was closed writes nothing when there is room again", async (
     const reopened = await openVolume(disk);
     expect(await valueOf(reopened.volume)).toBe(2);
     await reopened.cas.close();
-  } finally {
-    vi.useRealTimers();
-  }
+  });
 });
 
 test("while what was acknowledged is tried again, nothing more is acknowledged for a full disk", async () => {
-  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
-  try {
-    const disk = new CrashDisk();
-    const { cas, volume } = await openVolume(disk);
-    disk.options.fault = (_, kind) => (kind === "write" ? "ENOSPC" : undefined);
-    expect(await writeFirst(volume, 1).done).toBe(BlockStatus.ok);
+  await onFullDisk(async ({ disk, cas, volume }) => {
     await expect(volume.drain()).rejects.toThrow(/no space is left/);
     for (let round = 2; round <= 6; round++) {
       vi.advanceTimersByTime(1000);
@@ -205,9 +209,7 @@ test("while what was acknowledged is tried again, nothing more is acknowledged f
     await volume.drain();
     expect(await valueOf(volume)).toBe(8);
     await cas.close();
-  } finally {
-    vi.useRealTimers();
-  }
+  });
 });
 
 test("a write that arrives while the volume is closed is refused, not lost", async () => {
